@@ -1,0 +1,92 @@
+# Weir's one list of commands: people, `.ci/run` and GitHub Actions call exactly these. `make` alone prints it.
+.DEFAULT_GOAL := help
+.SUFFIXES:
+SHELL := /bin/sh
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+# The first interpreter that is new enough; override with `make PYTHON=/path/to/python`.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+UV     := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
+LOCK   := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command "make lock"
+PYTEST_ARGS ?=
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(VENV)/.runtime ## Start Weir on http://127.0.0.1:8000 (PostgreSQL and Valkey included)
+	@$(BIN)/weir serve
+
+.PHONY: test
+test: $(VENV)/.dev ## Run every test that needs nothing but Python, with coverage
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term $(PYTEST_ARGS)
+
+.PHONY: test-all
+test-all: $(VENV)/.dev ## Install the Debian and npm parts some tests use (as root), then run all tests
+	@tests/install-parts
+	@$(MAKE) test
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Check style and formatting
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+.PHONY: types
+types: $(VENV)/.dev ## Check types (mypy --strict)
+	@$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.dev ## Format the code and fix what can be fixed
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure what a call costs, relative to a bare relay in the same run
+	@$(BIN)/python -m tests.load.bench
+
+.PHONY: migrate
+migrate: $(VENV)/.runtime ## Bring the configured database's schema up to date
+	@$(BIN)/weir migrate
+
+.PHONY: docs
+docs: $(VENV)/.dev ## Write the generated reference pages in docs/reference
+	@$(BIN)/python -m scripts.generate_docs
+
+.PHONY: prices
+prices: $(VENV)/.dev ## Write app/prices/prices.json anew from its sources
+	@$(BIN)/python -m scripts.generate_prices
+
+.PHONY: lock
+lock: $(VENV)/.installer ## Pin and hash the newest versions that fit into requirements/*.lock
+	@$(LOCK) requirements/installer.in -o requirements/installer.lock
+	@$(LOCK) pyproject.toml -o requirements/runtime.lock
+	@$(LOCK) requirements/dev.in pyproject.toml -o requirements/dev.lock
+
+.PHONY: clean
+clean: ## Remove the virtual environment and the caches (never .weir, which holds data)
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .coverage *.egg-info build
+
+# The environment is made from the lock files and again only when one of them changed.
+$(VENV)/.installer: requirements/installer.lock
+	@test -n "$(PYTHON)" || { echo "Weir needs Python 3.11 or newer; none was found on PATH." >&2; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module is incomplete: on Debian and Ubuntu," \
+		"'apt install python3-venv' adds it." >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/installer.lock
+	@touch $@
+
+$(VENV)/.runtime: requirements/runtime.lock pyproject.toml $(VENV)/.installer
+	@echo "Installing Weir's dependencies ..."
+	@$(UV) --require-hashes -r requirements/runtime.lock
+	@printf '%s\n' "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/weir.pth"
+	@printf '#!/bin/sh\nexec "%s" -m app.cli "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/weir && chmod +x $(BIN)/weir
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.runtime
+	@echo "Installing what the tests and linters need ..."
+	@$(UV) --require-hashes -r requirements/dev.lock
+	@touch $@
