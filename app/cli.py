@@ -1,0 +1,206 @@
+"""The `weir` command. Prints for people; exits 0 when it went well, 1 when it did not, 2 when it was asked wrongly."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from app import serve as server
+from app.banner import banner
+from app.core import schema
+from app.core.db import DatabaseUnavailable
+from app.doctor import examine
+from app.embedded.servers import EmbeddedServerError
+from app.errors import WeirError
+from app.first_run import key_service, open_database, prepare
+from app.keys.service import KeyService
+from app.keys.tokens import KeyKind
+from app.local import completed
+from app.observability.logging import capture_stdlib, configure
+from app.projects.service import DEFAULT_PROJECT_ID, ProjectService
+from app.settings import Settings, SettingsError, load_settings, unknown_variables
+from app.simulator import server as simulator
+from app.version import VERSION
+
+Result = TypeVar("Result")
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Weir's commands.")
+keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke keys.")
+cli.add_typer(keys, name="keys")
+
+
+@cli.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; more than one runs under gunicorn.")] = None,
+) -> None:
+    """Serve the API; PostgreSQL and Valkey are started too unless they are configured."""
+    for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
+        if value is not None:
+            os.environ[f"WEIR_SERVER__{name}"] = str(value)
+    settings = load_settings()
+    capture_stdlib(configure(settings.log), settings.log)
+    for line in unknown_variables(dict(os.environ)):
+        typer.echo(f"Warning: {line}", err=True)
+    with server.listen(settings.server) as listener, completed(settings) as complete:
+        migrate = settings.database_url is None or settings.migrate_on_start
+        first_keys = asyncio.run(prepare(complete, migrate=migrate))
+        server.export(complete)
+        typer.echo(banner(complete, first_keys))
+        alone = settings.server.workers == 1
+        raise SystemExit(server.run_here(settings.server, listener) if alone else server.run_workers(listener))
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database's schema up to date."""
+
+    async def work(settings: Settings) -> str:
+        db = open_database(settings)
+        try:
+            before = await schema.current_revision(db)
+            await schema.migrate(db)
+            return f"The schema is at {schema.needed_revision()} (it was at {before or 'nothing'})."
+        finally:
+            await db.close()
+
+    typer.echo(_run(work))
+
+
+@cli.command()
+def doctor() -> None:
+    """Check settings, database, schema, Redis and upstream, and say what to do about each failure."""
+
+    async def work(settings: Settings) -> bool:
+        typer.echo("  ok       settings: read and allowed")
+        is_well = True
+        async for finding in examine(settings):
+            typer.echo(f"  {'ok    ' if finding.is_ok else 'FAILED'}   {finding.name}: {finding.detail}")
+            if not finding.is_ok:
+                is_well = False
+                typer.echo(f"           -> {finding.advice}")
+        return is_well
+
+    raise SystemExit(0 if _run(work) else 1)
+
+
+@cli.command()
+def simulate(port: Annotated[int, typer.Option(help="TCP port on 127.0.0.1.")] = 9000) -> None:
+    """Serve the simulator by itself: an OpenAI-compatible upstream whose every answer can be scripted."""
+    typer.echo(f"The simulator listens on http://127.0.0.1:{port}/v1 (any key); its account: /simulator/account")
+    try:
+        simulator.run(port)
+    except OSError as error:
+        _fail(f"cannot listen on port {port}: {error.strerror}")
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"weir {VERSION}")
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Option(help="What the key is for.")],
+    project: Annotated[str, typer.Option(help="Id or name of the project that pays.")] = DEFAULT_PROJECT_ID,
+    admin: Annotated[bool, typer.Option("--admin", help="Make an admin key instead of an API key.")] = False,
+    expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Days until it stops working.")] = None,
+) -> None:
+    """Make a key and print it, once."""
+    kind: KeyKind = "admin" if admin else "api"
+
+    async def work(service: KeyService, settings: Settings) -> str:
+        project_id = None if admin else await _project_id(settings, project)
+        lifetime = None if expires_in_days is None else timedelta(days=expires_in_days)
+        return (await service.create(kind, name, project_id=project_id, expires_in=lifetime)).value
+
+    typer.echo(_with_keys(work))
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List every key, without its secret."""
+
+    async def work(service: KeyService, _: Settings) -> list[str]:
+        lines = []
+        for key in await service.list_all():
+            state = (
+                "revoked" if key.revoked_at else f"expires {key.expires_at:%Y-%m-%d}" if key.expires_at else "active"
+            )
+            lines.append(
+                f"{key.id}  {key.kind:5}  {key.project_id or '-':14}  {key.redacted:12}  {state:18}  {key.name}"
+            )
+        return lines
+
+    typer.echo("\n".join(_with_keys(work)))
+
+
+@keys.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(help="The id that `weir keys list` shows.")]) -> None:
+    """Revoke a key: every replica refuses it within a second."""
+
+    async def work(service: KeyService, _: Settings) -> None:
+        await service.revoke(key_id)
+
+    _with_keys(work)
+    typer.echo(f"{key_id} is revoked.")
+
+
+async def _project_id(settings: Settings, name: str) -> str:
+    db = open_database(settings)
+    try:
+        return await ProjectService(db).get_id(name)
+    finally:
+        await db.close()
+
+
+def _with_keys(work: Callable[[KeyService, Settings], Awaitable[Result]]) -> Result:
+    async def with_service(settings: Settings) -> Result:
+        db = open_database(settings)
+        try:
+            return await work(key_service(db, settings), settings)
+        finally:
+            await db.close()
+
+    result: Result = _run(with_service)
+    return result
+
+
+def _run(work: Callable[[Settings], Any]) -> Any:
+    """Run *work* with complete settings, on the servers of a running Weir or on ones started for it."""
+    settings = load_settings()
+    capture_stdlib(configure(settings.log.model_copy(update={"level": "error"})), settings.log)
+    with completed(settings) as complete:
+        return asyncio.run(work(complete))
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"weir: {message}", err=True)
+    raise SystemExit(1)
+
+
+def main() -> None:
+    """Run the command; every foreseen failure is one message without a traceback."""
+    try:
+        cli()
+    except SettingsError as error:
+        typer.echo(
+            f"weir: the configuration cannot be used:\n  {str(error).replace(chr(10), chr(10) + '  ')}", err=True
+        )
+        sys.exit(2)
+    except DatabaseUnavailable as error:
+        _fail(f"the database cannot be reached: {error.__cause__ or error.message}")
+    except (EmbeddedServerError, schema.SchemaError, server.PortTaken) as error:
+        _fail(str(error))
+    except WeirError as error:
+        _fail(error.message)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Group commit: items that arrive while a flush is on its way ride the next one together.
+
+There is no timer: at low load nothing waits, at high load one commit carries many items. An item is in exactly one
+batch; what a failed batch means is the flush function's decision.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class GroupCommit(Generic[Item, Result]):
+    """Hands batches of submitted items to `flush`, one batch at a time.
+
+    `flush` returns one result per item, in order; when it raises, every item of its batch fails with that error.
+    """
+
+    def __init__(self, flush: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], *, batch_max: int) -> None:
+        self._flush = flush
+        self._batch_max = batch_max
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._in_flight: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._runner: asyncio.Task[None] | None = None
+
+    @property
+    def pending(self) -> int:
+        """How many items are not committed yet."""
+        return len(self._waiting) + len(self._in_flight)
+
+    def submit(self, item: Item) -> asyncio.Future[Result]:
+        """Queue *item* for the next batch; the future resolves when its batch is committed."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run(), name="group-commit")
+        return future
+
+    def take_pending(self) -> list[Item]:
+        """Give up: stop flushing and return every item that is not known to be committed."""
+        if self._runner is not None:
+            self._runner.cancel()
+        items = [item for item, _ in (*self._in_flight, *self._waiting)]
+        self._waiting.clear()
+        return items
+
+    async def drain(self) -> None:
+        """Wait until nothing is pending."""
+        while self._runner is not None:
+            await asyncio.wait([self._runner])
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._waiting[: self._batch_max]
+                del self._waiting[: self._batch_max]
+                self._in_flight = batch
+                await self._commit(batch)
+                self._in_flight = []
+        finally:
+            self._in_flight = []
+            self._runner = None
+
+    async def _commit(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            results = await self._flush([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 - handed to everyone who waits for this batch
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # the submitter may be gone; that is not an "exception never retrieved"
+        else:
+            for (_, future), result in zip(batch, results, strict=True):
+                if not future.done():
+                    future.set_result(result)

@@ -1,0 +1,89 @@
+"""`weir doctor`: looks at everything Weir needs and says what to do about what is wrong."""
+
+from collections.abc import AsyncIterator
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from multidict import CIMultiDict
+from yarl import URL
+
+from app.core import schema
+from app.core.db import DatabaseUnavailable
+from app.core.health import Dependency
+from app.core.redis import Redis
+from app.first_run import open_database
+from app.settings import Settings
+from app.upstreams.client import UpstreamClient
+from app.upstreams.failure import UpstreamFailed
+
+_UNAUTHORIZED: Final = 401
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at; `advice` says what to do when it is not ok."""
+
+    name: str
+    is_ok: bool
+    detail: str
+    advice: str = ""
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """Yield a finding for the database, its schema, Redis and the upstream, each as soon as it is known."""
+    db = open_database(settings)
+    try:
+        await db.ping()
+    except DatabaseUnavailable as error:
+        advice = "Is PostgreSQL running, and is WEIR_DATABASE_URL right?"
+        yield Finding("database", is_ok=False, detail=_cause(error), advice=advice)
+    else:
+        yield Finding("database", is_ok=True, detail="answers")
+        try:
+            await schema.check(db)
+        except schema.SchemaError as error:
+            yield Finding("schema", is_ok=False, detail=str(error), advice="Run `weir migrate`.")
+        else:
+            yield Finding("schema", is_ok=True, detail=f"at {schema.needed_revision()}")
+    finally:
+        await db.close()
+    yield await _redis(settings)
+    yield await _upstream(settings)
+
+
+async def _redis(settings: Settings) -> Finding:
+    assert settings.redis_url is not None, "set by cli.py"  # noqa: S101 - narrows the type
+    health = Dependency("redis")
+    redis = Redis(settings.redis_url.get_secret_value(), settings.redis, health)
+    try:
+        await redis.ping()
+    finally:
+        await redis.close()
+    if health.is_up:
+        return Finding("redis", is_ok=True, detail="answers")
+    return Finding("redis", is_ok=False, detail=str(health.reason), advice="Is Redis running, is WEIR_REDIS_URL right?")
+
+
+async def _upstream(settings: Settings) -> Finding:
+    if settings.openai_api_key is None:
+        detail = "no OPENAI_API_KEY: only the built-in simulator's models (sim-*) answer"
+        return Finding("upstream", is_ok=True, detail=detail)
+    host = urlsplit(settings.openai_base_url).hostname
+    client = UpstreamClient(settings.upstream)
+    headers = CIMultiDict({"authorization": f"Bearer {settings.openai_api_key.get_secret_value()}"})
+    try:
+        with await client.send("GET", URL(f"{settings.openai_base_url}/models"), headers, None) as answer:
+            status = answer.status
+    except UpstreamFailed as failure:
+        advice = "Is OPENAI_BASE_URL right, and may this machine reach it?"
+        return Finding("upstream", is_ok=False, detail=f"{host}: {failure.reason}", advice=advice)
+    finally:
+        await client.close()
+    if status == _UNAUTHORIZED:
+        return Finding("upstream", is_ok=False, detail=f"{host} answers 401", advice="Is OPENAI_API_KEY right?")
+    is_ok = status < 400
+    return Finding("upstream", is_ok=is_ok, detail=f"{host} answers {status}", advice="Is OPENAI_BASE_URL right?")
+
+
+def _cause(error: DatabaseUnavailable) -> str:
+    cause = error.__cause__
+    return error.message if cause is None else f"{type(cause).__name__}: {cause}"

@@ -1,0 +1,102 @@
+"""Brings a stream to the caller piece by piece, and settles it when it ends, whichever way that is.
+
+Four endings: done, done without usage, upstream broke, client left. An error before the first byte is JSON; after it,
+an event in the stream. A stream that broke never ends in `[DONE]`.
+"""
+
+from collections.abc import AsyncGenerator
+from http import HTTPStatus
+from typing import Final
+
+import orjson
+
+from app.core.clock import monotonic_seconds
+from app.errors import Operational, UpstreamAnsweredNonsense, UpstreamTimeout, UpstreamUnreachable
+from app.gateway.answer import Answer
+from app.gateway.relay import abandoned, bounded_text, failed
+from app.gateway.settlement import Attempt, Settlement
+from app.gateway.stream import BrokenStream, ChatStream, error_event
+from app.ledger.entries import Outcome
+from app.upstreams.answer import UpstreamAnswer
+from app.upstreams.failure import UpstreamFailed
+from app.upstreams.headers import to_caller
+
+_UNBUFFERED: Final = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+
+
+async def relay_stream(attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement) -> Answer:
+    """Return the stream for the caller once its first bytes are here; raises an Operational error when none come."""
+    try:
+        first = await _read(attempt, answer)
+        if not first:
+            raise UpstreamFailed("lost", "its answer ended before it began")
+    except UpstreamFailed as failure:
+        answer.close()
+        raise failed(attempt, failure, settlement) from failure
+    except BaseException:  # the client left, or Weir stops and the grace period is over
+        answer.close()
+        abandoned(attempt, settlement)
+        raise
+    attempt.first_byte_seconds = attempt.upstream_seconds
+    headers = [*to_caller(answer.header_items()), *_UNBUFFERED]
+    return Answer(HTTPStatus.OK, headers, _relay(attempt, answer, settlement, first))
+
+
+async def _relay(
+    attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement, data: bytes
+) -> AsyncGenerator[bytes, None]:
+    """Yield what the caller gets. Closing this generator closes the upstream's connection and settles."""
+    stream = ChatStream(hide_usage=attempt.request.hides_usage)
+    error: Operational | None = None
+    try:
+        while data:
+            if piece := stream.feed(data):
+                yield piece
+            data = await _read(attempt, answer)
+        if not stream.is_done:
+            error = UpstreamUnreachable(f"The upstream '{attempt.plan.upstream.name}' ended its answer too early.")
+    except UpstreamFailed as failure:
+        if not stream.is_done:
+            error = _broken(attempt, failure)
+    except BrokenStream as broken:
+        error = UpstreamAnsweredNonsense(f"The upstream '{attempt.plan.upstream.name}' sent {broken}.")
+    except BaseException:  # the client left, or Weir stops and the grace period is over
+        _settle(attempt, stream, settlement, "completed" if stream.is_done else "client_left")
+        raise
+    finally:
+        answer.close()
+    _settle(attempt, stream, settlement, "upstream_broke" if error or stream.has_error else "completed")
+    if error is not None:
+        attempt.context.fail(error)
+        if not stream.has_error:
+            yield error_event(orjson.dumps(error.envelope()))
+
+
+async def _read(attempt: Attempt, answer: UpstreamAnswer) -> bytes:
+    started = monotonic_seconds()
+    try:
+        return await answer.read_some()
+    finally:
+        attempt.upstream_seconds += monotonic_seconds() - started
+
+
+def _broken(attempt: Attempt, failure: UpstreamFailed) -> Operational:
+    name = attempt.plan.upstream.name
+    error: Operational
+    if failure.failure == "timed_out":
+        error = UpstreamTimeout(f"The upstream '{name}' stopped in the middle of its answer.")
+    else:
+        error = UpstreamUnreachable(f"The connection to the upstream '{name}' broke in the middle of its answer.")
+    error.__cause__ = failure
+    return error
+
+
+def _settle(attempt: Attempt, stream: ChatStream, settlement: Settlement, outcome: Outcome) -> None:
+    """Settle with the usage that the stream reported, or else with what was relayed of it, counted."""
+    tokens = stream.relayed_tokens() if stream.usage is None else 0
+    attempt.answered_model = bounded_text(stream.answered_model)
+    attempt.service_tier = bounded_text(stream.service_tier)
+    if stream.usage is not None:
+        settlement.settle(attempt, outcome, stream.usage, HTTPStatus.OK)
+    else:
+        settlement.estimate(attempt, "no_usage" if outcome == "completed" else outcome, tokens, HTTPStatus.OK)

@@ -1,0 +1,109 @@
+"""The door of every metered call.
+
+FastAPI documents these routes and matches them; its dependency and response machinery is left out of the call itself,
+which costs about 150 us of CPU less (`docs/decisions/0004-metered-routes-skip-dependencies.md`).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
+
+from app.deps import shows_key_in_docs
+from app.gateway.answer import Answer
+from app.gateway.operations.chat import ChatCompletions
+from app.gateway.schemas import CHAT_COMPLETIONS_DOCS
+from app.gateway.service import GatewayService
+from app.keys.auth import authenticate_project
+from app.observability.context import CallContext, call_context
+
+
+class MeteredRoute(APIRoute):
+    """A route whose endpoint is called with the bare request and answers it by itself."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the endpoint as it is."""
+        return self.endpoint
+
+
+class MeteredCall(Response):
+    """One metered call, run while it is answered: so that a caller who leaves can be noticed from the first moment."""
+
+    def __init__(self, operation: ChatCompletions) -> None:
+        self._operation = operation
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Authenticate, read, run, send; errors before the first byte become JSON outside of here."""
+        http = Request(scope, receive)
+        gateway: GatewayService = http.app.state.wiring.gateway
+        context = call_context(scope)
+        caller = await authenticate_project(http)
+        request = self._operation.read(await http.body(), http.headers)
+        # A plain call is finished for a caller who left: only its whole answer says what it cost.
+        async with departure_cancels(receive, context) if request.streamed else nullcontext():
+            answer = await gateway.run(caller, self._operation, request, http.headers.raw, context)
+            await _send(answer, send)
+
+
+router = APIRouter(route_class=MeteredRoute, tags=["Chat"], dependencies=[shows_key_in_docs])
+_CHAT = ChatCompletions()
+
+
+@router.post("/chat/completions", summary="Create a chat completion", **CHAT_COMPLETIONS_DOCS)
+async def create_chat_completion(_: Request) -> Response:
+    """Answer as the upstream does, in JSON or, with `"stream": true`, in server-sent events.
+
+    The request goes upstream as it came, fields that Weir does not know included. The answer's `x-request-id` names
+    the receipt of the call, `GET /v1/requests/{id}`; `x-weir-cost-usd` on a plain answer is what it cost.
+    """
+    return MeteredCall(_CHAT)
+
+
+async def _send(answer: Answer, send: Send) -> None:
+    start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+    if isinstance(answer.body, bytes):
+        answer.headers.append((b"content-length", str(len(answer.body)).encode()))
+        await send(start)
+        await send({"type": "http.response.body", "body": answer.body})
+        return
+    pieces = answer.body
+    try:
+        # The first piece before the head: from here on, whatever happens closes the generator, and so settles.
+        first = await anext(pieces, b"")
+        await send(start)
+        await send({"type": "http.response.body", "body": first, "more_body": True})
+        async for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        await pieces.aclose()
+
+
+@asynccontextmanager
+async def departure_cancels(receive: Receive, context: CallContext) -> AsyncIterator[None]:
+    """Cancel what runs inside when the client closes its connection; the cancellation ends here."""
+    task = asyncio.current_task()
+    has_left = False
+
+    async def watch() -> None:
+        nonlocal has_left
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        has_left = True
+        if task is not None:
+            task.cancel()
+
+    watcher = asyncio.create_task(watch(), name="departure")
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not has_left or task is None or task.uncancel() > 0:
+            raise
+        context.client_left = True
+    finally:
+        watcher.cancel()

@@ -1,0 +1,136 @@
+"""One attempt at an upstream, and the one ledger entry that says how it ended."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from app.core.clock import Clock, monotonic_seconds
+from app.core.ids import new_uuid7
+from app.core.money import Nano
+from app.gateway.operations.chat import ChatCompletions, ChatRequest
+from app.ledger.entries import Ending, Entry, Outcome
+from app.ledger.service import LedgerService
+from app.observability.context import CallContext
+from app.prices.service import Charge, PriceService
+from app.prices.usage import Usage
+from app.upstreams.routing import Plan
+
+_NO_USAGE: Final = Usage()
+_FREE: Final = Charge(Nano(0), None, ())
+_COLUMNS: Final = frozenset(Entry._fields)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request as it is sent to one upstream; moments and durations are in seconds."""
+
+    context: CallContext
+    key_id: str
+    project_id: str
+    operation: ChatCompletions
+    request: ChatRequest
+    plan: Plan
+    started_at: datetime
+    sent_seconds: float
+    """When it was sent, on the monotonic clock."""
+    upstream_seconds: float = 0.0
+    """Spent waiting for the upstream so far."""
+    first_byte_seconds: float | None = None
+    """From sending it to the first byte of the answer's body."""
+    upstream_request_id: str | None = None
+    answered_model: str | None = None
+    service_tier: str | None = None
+    is_settled: bool = False
+
+
+class Settlement:
+    """Ends attempts: each exactly once, in exactly one of three ways."""
+
+    def __init__(self, prices: PriceService, ledger: LedgerService, clock: Clock) -> None:
+        self._prices = prices
+        self._ledger = ledger
+        self._clock = clock
+
+    def settle(self, attempt: Attempt, outcome: Outcome, usage: Usage, status: int) -> Nano:
+        """End *attempt* with the usage that the upstream reported; return what it costs.
+
+        *status*, here and below, is the HTTP status that the caller gets.
+        """
+        return self._end(attempt, "settled", outcome, usage, status)
+
+    def estimate(self, attempt: Attempt, outcome: Outcome, output_tokens: int, status: int) -> Nano:
+        """End *attempt* without a report: its input and *output_tokens*, both counted by us. Return what it costs."""
+        input_tokens = attempt.operation.estimated_input(attempt.request.body)
+        usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+        return self._end(attempt, "estimated", outcome, usage, status)
+
+    def release(self, attempt: Attempt, status: int) -> None:
+        """End *attempt* for nothing: the upstream refused it."""
+        self._end(attempt, "released", "upstream_refused", _NO_USAGE, status)
+
+    def _end(self, attempt: Attempt, ending: Ending, outcome: Outcome, usage: Usage, status: int) -> Nano:
+        if attempt.is_settled:
+            raise RuntimeError(f"an attempt of request {attempt.context.request_id} ended twice")
+        attempt.is_settled = True
+        charge = _FREE if ending == "released" else self._charge(attempt, usage)
+        now = self._clock()
+        total_seconds = monotonic_seconds() - attempt.context.started_seconds
+        self._ledger.append(
+            Entry(
+                id=new_uuid7(int(now.timestamp() * 1_000)),
+                settled_at=now,
+                request_id=attempt.context.request_id,
+                project_id=attempt.project_id,
+                key_id=attempt.key_id,
+                operation=attempt.operation.name,
+                upstream=attempt.plan.upstream.name,
+                upstream_request_id=attempt.upstream_request_id,
+                model=attempt.plan.model,
+                answered_model=attempt.answered_model,
+                service_tier=attempt.service_tier,
+                streamed=attempt.request.streamed,
+                status=status,
+                ending=ending,
+                outcome=outcome,
+                input_tokens=usage.input_tokens,
+                cached_input_tokens=usage.cached_input_tokens,
+                cache_write_tokens=usage.cache_write_tokens,
+                input_audio_tokens=usage.input_audio_tokens,
+                output_tokens=usage.output_tokens,
+                reasoning_tokens=usage.reasoning_tokens,
+                output_audio_tokens=usage.output_audio_tokens,
+                other_units=_other_units(usage),
+                cost_nano=charge.cost,
+                price_id=None if charge.price is None else charge.price.id,
+                flags=charge.flags,
+                started_at=attempt.started_at,
+                first_byte_us=None if attempt.first_byte_seconds is None else _us(attempt.first_byte_seconds),
+                upstream_us=_us(attempt.upstream_seconds),
+                gateway_us=_us(max(0.0, total_seconds - attempt.upstream_seconds)),
+            )
+        )
+        _note(attempt, outcome, usage, charge.cost)
+        return charge.cost
+
+    def _charge(self, attempt: Attempt, usage: Usage) -> Charge:
+        models = (attempt.answered_model, attempt.plan.model) if attempt.answered_model else (attempt.plan.model,)
+        return self._prices.charge(models, attempt.service_tier, usage, attempt.started_at)
+
+
+def _other_units(usage: Usage) -> dict[str, int] | None:
+    return {name: count for name, count in usage._asdict().items() if count and name not in _COLUMNS} or None
+
+
+def _us(seconds: float) -> int:
+    return int(seconds * 1_000_000)
+
+
+def _note(attempt: Attempt, outcome: Outcome, usage: Usage, cost: Nano) -> None:
+    """Tell the access log and the metrics."""
+    context = attempt.context
+    context.outcome = outcome
+    context.input_tokens = usage.input_tokens
+    context.cached_input_tokens = usage.cached_input_tokens
+    context.output_tokens = usage.output_tokens
+    context.cost_nano = cost
+    context.upstream_seconds = attempt.upstream_seconds

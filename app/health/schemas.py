@@ -1,0 +1,25 @@
+"""Liveness and readiness on the wire."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class Liveness(BaseModel):
+    """The process runs and answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class CheckResult(BaseModel):
+    """One thing that this process depends on."""
+
+    ok: bool
+    reason: str | None = Field(description="Why it is not ok.")
+
+
+class Readiness(BaseModel):
+    """Whether calls can be served: `degraded` serves them with looser limits, `unavailable` does not."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    checks: dict[str, CheckResult]

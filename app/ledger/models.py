@@ -1,0 +1,55 @@
+"""The ledger's table: one row per upstream call, append-only, partitioned by month, no bodies in it."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, DateTime, Index, Integer, PrimaryKeyConstraint, Text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.orm import Base
+
+
+class LedgerEntry(Base):
+    """One call as it was charged. The columns are those of `app.ledger.entries.Entry`, in its order."""
+
+    __tablename__ = "ledger_entries"
+    __table_args__ = (
+        PrimaryKeyConstraint("id", "settled_at"),
+        CheckConstraint("ending IN ('settled', 'estimated', 'released', 'orphaned')", name="ending"),
+        CheckConstraint("cost_nano >= 0", name="cost_is_not_negative"),
+        Index("ix_ledger_entries_project_id_request_id", "project_id", "request_id"),
+        Index("ix_ledger_entries_project_id_settled_at", "project_id", "settled_at"),
+        {"postgresql_partition_by": "RANGE (settled_at)"},
+    )
+
+    id: Mapped[UUID] = mapped_column()
+    settled_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    request_id: Mapped[str] = mapped_column(Text)
+    project_id: Mapped[str] = mapped_column(Text)
+    key_id: Mapped[str] = mapped_column(Text)
+    operation: Mapped[str] = mapped_column(Text)
+    upstream: Mapped[str] = mapped_column(Text)
+    upstream_request_id: Mapped[str | None] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(Text)
+    answered_model: Mapped[str | None] = mapped_column(Text)
+    service_tier: Mapped[str | None] = mapped_column(Text)
+    streamed: Mapped[bool] = mapped_column(Boolean)
+    status: Mapped[int] = mapped_column(Integer)
+    ending: Mapped[str] = mapped_column(Text)
+    outcome: Mapped[str] = mapped_column(Text)
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    cached_input_tokens: Mapped[int] = mapped_column(BigInteger)
+    cache_write_tokens: Mapped[int] = mapped_column(BigInteger)
+    input_audio_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    reasoning_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_audio_tokens: Mapped[int] = mapped_column(BigInteger)
+    other_units: Mapped[dict[str, int] | None] = mapped_column(JSONB)
+    cost_nano: Mapped[int] = mapped_column(BigInteger)
+    price_id: Mapped[str | None] = mapped_column(Text)
+    flags: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    started_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    first_byte_us: Mapped[int | None] = mapped_column(BigInteger)
+    upstream_us: Mapped[int] = mapped_column(BigInteger)
+    gateway_us: Mapped[int] = mapped_column(BigInteger)

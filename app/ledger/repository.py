@@ -1,0 +1,90 @@
+"""The ledger in PostgreSQL: rows are only ever added."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import asyncpg
+import orjson
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.ledger.entries import Entry
+from app.ledger.models import LedgerEntry
+
+_TYPES: Final = {
+    "id": "uuid",
+    "settled_at": "timestamptz",
+    "started_at": "timestamptz",
+    "streamed": "boolean",
+    "status": "integer",
+    "other_units": "jsonb",
+    **dict.fromkeys(
+        (
+            "input_tokens",
+            "cached_input_tokens",
+            "cache_write_tokens",
+            "input_audio_tokens",
+            "output_tokens",
+            "reasoning_tokens",
+            "output_audio_tokens",
+            "cost_nano",
+            "first_byte_us",
+            "upstream_us",
+            "gateway_us",
+        ),
+        "bigint",
+    ),
+}
+_COLUMNS: Final = ", ".join(Entry._fields)
+_FLAGS: Final = Entry._fields.index("flags")
+_OTHER_UNITS: Final = Entry._fields.index("other_units")
+_SELECTED: Final = ", ".join({"flags": "string_to_array(flags, ',')"}.get(name, name) for name in Entry._fields)
+
+# One statement for a whole batch: an array per column. An entry that is already there is left alone, so that a batch
+# whose commit was not acknowledged can be sent again without charging anybody twice. `flags` travels as one text per
+# row because PostgreSQL cannot unnest an array of arrays by its first dimension only.
+_INSERT: Final = (
+    f"INSERT INTO ledger_entries ({_COLUMNS}) "  # noqa: S608 - made of constants
+    f"SELECT {_SELECTED} FROM unnest("
+    + ", ".join(f"${i}::{_TYPES.get(name, 'text')}[]" for i, name in enumerate(Entry._fields, 1))
+    + f") AS entry({_COLUMNS}) ON CONFLICT (id, settled_at) DO NOTHING"
+)
+
+
+async def insert_entries(connection: "asyncpg.Connection[asyncpg.Record]", entries: Sequence[Entry]) -> None:
+    """Append *entries* in one commit; those that are there already are skipped."""
+    columns = [list(column) for column in zip(*entries, strict=True)]
+    columns[_FLAGS] = [",".join(flags) for flags in columns[_FLAGS]]
+    columns[_OTHER_UNITS] = [units and orjson.dumps(units).decode() for units in columns[_OTHER_UNITS]]
+    await connection.execute(_INSERT, *columns)
+
+
+async def find_entry(tx: AsyncConnection, request_id: str, project_id: str | None) -> Entry | None:
+    """Return the newest entry of one request; only of *project_id* unless that is None."""
+    columns = [getattr(LedgerEntry, name) for name in Entry._fields]
+    query = select(*columns).where(LedgerEntry.request_id == request_id)
+    if project_id is not None:
+        query = query.where(LedgerEntry.project_id == project_id)
+    row = (await tx.execute(query.order_by(LedgerEntry.settled_at.desc()).limit(1))).one_or_none()
+    return None if row is None else Entry(*row)
+
+
+async def create_partitions(tx: AsyncConnection, first: datetime, months: int) -> None:
+    """Make the partitions of *months* months from the month of *first* on, in UTC, where they are missing."""
+    await tx.execute(text("SELECT pg_advisory_xact_lock(hashtext('weir.ledger.partitions'))"))
+    for offset in range(months):
+        begin, end = _month(first, offset), _month(first, offset + 1)
+
+        await tx.execute(
+            text(
+                f"CREATE TABLE IF NOT EXISTS ledger_entries_y{begin:%Ym%m} PARTITION OF ledger_entries "
+                f"FOR VALUES FROM ('{begin:%Y-%m-%d}') TO ('{end:%Y-%m-%d}')"
+            )
+        )
+
+
+def _month(moment: datetime, offset: int) -> datetime:
+    """Return the first instant of the month *offset* months after that of *moment*, in UTC."""
+    months = moment.year * 12 + moment.month - 1 + offset
+    return datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC)

@@ -1,0 +1,123 @@
+"""The ledger: every upstream call is written once, by group commit, on a task that no departing client can cancel."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from app.core.clock import Clock, monotonic_seconds
+from app.core.db import Database, DatabaseUnavailable
+from app.core.group_commit import GroupCommit
+from app.core.health import Dependency
+from app.errors import NotFound, Unavailable
+from app.keys.caller import Caller
+from app.ledger import repository
+from app.ledger.entries import Entry
+from app.observability.metrics import Metrics
+from app.settings import Ledger as LedgerSettings
+
+_log: Final = structlog.get_logger()
+_BATCH_MAX: Final = 500
+_RETRY_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
+_RECEIPT_WAIT_SECONDS: Final = (0.0, 0.05, 0.15, 0.3)
+_PARTITION_CHECK_SECONDS: Final = 3_600.0
+
+
+class LedgerService:
+    """Appends entries and reads receipts."""
+
+    def __init__(
+        self, db: Database, health: Dependency, settings: LedgerSettings, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._db = db
+        self._health = health
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._group: GroupCommit[Entry, None] = GroupCommit(self._flush, batch_max=_BATCH_MAX)
+
+    @property
+    def pending(self) -> int:
+        """How many entries are not committed yet."""
+        return self._group.pending
+
+    def admit(self) -> None:
+        """Raise Unavailable when a call made now could not be written: such a call must not be sent upstream."""
+        if not self._health.is_up:
+            raise DatabaseUnavailable("The database is not available right now, so no call can be charged or made.")
+        if self._group.pending >= self._settings.queue_entries_max:
+            raise Unavailable("Too many calls are waiting to be written to the ledger.")
+
+    def append(self, entry: Entry) -> None:
+        """Queue *entry* for the next commit; it is retried until PostgreSQL has it."""
+        self._group.submit(entry)
+
+    async def get_receipt(self, caller: Caller, request_id: str) -> Entry:
+        """Return the entry of one request as far as *caller* may see it; raises NotFound.
+
+        A call is settled just after its answer ended, perhaps by another process, so a missing one is waited for.
+        """
+        for seconds in _RECEIPT_WAIT_SECONDS:
+            await asyncio.sleep(seconds)
+            async with self._db.transaction() as tx:
+                entry = await repository.find_entry(tx, request_id, caller.project_id)
+            if entry is not None:
+                return entry
+        raise NotFound(f"There is no request '{request_id}'.", param="request_id")
+
+    async def keep_partitions(self) -> None:
+        """Make partitions ahead of time, now and every hour, until cancelled."""
+        while True:
+            try:
+                await self.create_partitions()
+            except Exception as error:  # noqa: BLE001 - tried again within the hour, months before it is needed
+                _log.warning("ledger_partitions_not_made", reason=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(_PARTITION_CHECK_SECONDS)
+
+    async def create_partitions(self) -> None:
+        """Make the partitions of this month and of the months ahead."""
+        async with self._db.transaction() as tx:
+            await repository.create_partitions(tx, self._clock(), self._settings.partitions_months_ahead + 1)
+
+    async def close(self, grace_seconds: float) -> None:
+        """Commit what is pending; what cannot be written within *grace_seconds* is logged in full, never dropped."""
+        try:
+            await asyncio.wait_for(self._group.drain(), grace_seconds)
+        except TimeoutError:
+            for entry in self._group.take_pending():
+                _log.error("ledger_entry_not_written", **_printable(entry))
+
+    async def _flush(self, entries: Sequence[Entry]) -> Sequence[None]:
+        attempt = 0
+        while True:
+            self._metrics.ledger_pending(self._group.pending)
+            started = monotonic_seconds()
+            try:
+                async with self._db.hot_connection() as connection:
+                    await repository.insert_entries(connection, entries)
+            except DatabaseUnavailable:
+                await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
+                attempt += 1
+            except Exception:
+                if len(entries) == 1:
+                    _log.exception("ledger_entry_not_written", **_printable(entries[0]))
+                    raise
+                for entry in entries:  # one of them is bad: find it, and write the others
+                    await self._flush_alone(entry)
+                break
+            else:
+                self._metrics.ledger_flushed(monotonic_seconds() - started)
+                break
+        self._metrics.ledger_pending(self._group.pending - len(entries))
+        return [None] * len(entries)
+
+    async def _flush_alone(self, entry: Entry) -> None:
+        try:
+            await self._flush([entry])
+        except Exception:  # noqa: BLE001 - already logged in full by _flush
+            return
+
+
+def _printable(entry: Entry) -> dict[str, str | int | None]:
+    return {name: value if isinstance(value, int) else str(value) for name, value in entry._asdict().items()}

@@ -1,0 +1,82 @@
+"""Builds the API process: settings, wiring, middleware, routes. `weir serve` runs it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+
+from app import error_handlers, routes
+from app.observability import sentry
+from app.observability.limits import BodyLimit, HeaderLimit, TrustedHosts
+from app.observability.logging import capture_stdlib, configure
+from app.observability.metrics import Metrics
+from app.observability.middleware import CallMiddleware
+from app.observability.tracing import build_tracer
+from app.settings import Settings, load_settings
+from app.version import VERSION
+from app.wiring import wire
+
+_log: Final = structlog.get_logger()
+
+_DESCRIPTION: Final = """\
+A self-hosted, OpenAI-compatible `/v1` API: clients change only `base_url`.
+
+**Try it here:** press *Authorize*, paste a key (`wk-…`), open *Create a chat completion*, and *Try it out*.
+The answer's `x-request-id` names its receipt, `GET /v1/requests/{request_id}`.
+"""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the application for *settings*, the environment's unless given; it opens connections when it starts."""
+    settings = settings or load_settings()
+    logger = configure(settings.log)
+    capture_stdlib(logger, settings.log)
+    sentry.init(settings.sentry, release=VERSION)
+    metrics, tracer = Metrics(), build_tracer(settings.tracing)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with wire(settings, metrics, tracer) as wiring:
+            app.state.wiring = wiring
+            _log.info("started", version=VERSION)
+            yield
+        tracer.shutdown()
+        sentry.close()
+        _log.info("stopped")
+
+    app: FastAPI = FastAPIOffline(
+        title="Weir",
+        version=VERSION,
+        description=_DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+        redirect_slashes=False,
+        swagger_ui_parameters={"persistAuthorization": True, "displayRequestDuration": True},
+    )
+    error_handlers.install(app)
+    routes.mount(app)
+    _add_middleware(app, settings, logger=logger, metrics=metrics, tracer=tracer)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, **observers: Any) -> None:
+    """Add the layers around every route, innermost first."""
+    http = settings.http
+    app.add_middleware(GZipMiddleware, minimum_size=http.gzip_size_bytes_min, compresslevel=5)
+    if http.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=http.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "x-weir-cost-usd"],
+        )
+    app.add_middleware(BodyLimit, size_bytes_max=http.body_size_bytes_max)
+    app.add_middleware(TrustedHosts, hosts=http.trusted_hosts)
+    app.add_middleware(HeaderLimit, size_bytes_max=http.header_size_bytes_max, count_max=http.header_count_max)
+    app.add_middleware(CallMiddleware, **observers)

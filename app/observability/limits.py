@@ -1,0 +1,137 @@
+"""Refuses requests that are too large or meant for another host, before anything else has looked at them.
+
+Pure ASGI, inside CallMiddleware, so that the refusals have an id and a log line.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.error_handlers import refuse
+from app.errors import BodyTooLarge, HeadersTooLarge, InvalidRequest
+from app.observability.context import QUIET_PATHS
+
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
+_CONTENT_LENGTH_DIGITS_MAX: Final = 18
+_HEADER_OVERHEAD_BYTES: Final = len(": \r\n")
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+
+class BodyLimit:
+    """Answers 413 to bodies of more than *size_bytes_max*, declared or counted, and 400 to a broken Content-Length."""
+
+    def __init__(self, app: ASGIApp, *, size_bytes_max: int) -> None:
+        self.app = app
+        self._size_bytes_max = size_bytes_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the call on, or answer 413 or 400; *receive* raises BodyTooLarge while an undeclared body is read."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            declared = _declared_size_bytes(scope["headers"])
+        except InvalidRequest as error:
+            await refuse(error, scope, receive, send)
+            return
+        if declared is None:
+            await self.app(scope, self._counted(receive), send)
+        elif declared > self._size_bytes_max:
+            await refuse(BodyTooLarge(self._size_bytes_max), scope, receive, send)
+        else:  # the server hands out no more bytes than were declared
+            await self.app(scope, receive, send)
+
+    def _counted(self, receive: Receive) -> Receive:
+        size_bytes = 0
+
+        async def receive_counted() -> Message:
+            nonlocal size_bytes
+            message = await receive()
+            size_bytes += len(message.get("body", b""))
+            if size_bytes > self._size_bytes_max:
+                raise BodyTooLarge(self._size_bytes_max)
+            return message
+
+        return receive_counted
+
+
+class HeaderLimit:
+    """Answers 431 to a header section of too many fields or bytes (RFC 6585, section 5)."""
+
+    def __init__(self, app: ASGIApp, *, size_bytes_max: int, count_max: int) -> None:
+        self.app = app
+        self._size_bytes_max = size_bytes_max
+        self._count_max = count_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the call on, or answer 431."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = scope["headers"]
+        size_bytes = sum([len(name) + len(value) for name, value in headers]) + _HEADER_OVERHEAD_BYTES * len(headers)
+        if len(headers) > self._count_max:
+            message = f"The request has more than the {self._count_max} headers that are allowed."
+        elif size_bytes > self._size_bytes_max:
+            message = f"The request's headers are larger than the {self._size_bytes_max} bytes that are allowed."
+        else:
+            await self.app(scope, receive, send)
+            return
+        await refuse(HeadersTooLarge(message), scope, receive, send)
+
+
+class TrustedHosts:
+    """Answers 400 to a Host header that is missing, sent twice, malformed or not among *hosts*.
+
+    `*.example.org` is every subdomain, `*` every host. Probes name the address they found, so health and metrics are
+    served to everyone.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: Iterable[str]) -> None:
+        self.app = app
+        names = {host.lower() for host in hosts}
+        self._every_host = "*" in names
+        self._suffixes = tuple(name.removeprefix("*") for name in names if name.startswith("*."))
+        self._names = frozenset(name for name in names if not name.startswith("*"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the call on, or answer 400."""
+        if scope["type"] != "http" or scope["path"] in QUIET_PATHS or self._is_trusted(scope["headers"]):
+            await self.app(scope, receive, send)
+            return
+        error = InvalidRequest("The Host header is missing, malformed, or not a host that is served here.")
+        await refuse(error, scope, receive, send)
+
+    def _is_trusted(self, headers: RawHeaders) -> bool:
+        values = [value for name, value in headers if name == b"host"]
+        if len(values) != 1:
+            return False
+        match = _HOST.fullmatch(values[0].decode("latin-1"))
+        if match is None:
+            return False
+        host = match[1].lower().rstrip(".")
+        return self._every_host or host in self._names or host.endswith(self._suffixes)
+
+
+def _declared_size_bytes(headers: RawHeaders) -> int | None:
+    """Return what Content-Length says, None without one; raises InvalidRequest (RFC 9112, section 6.3)."""
+    declared: bytes | None = None
+    chunked = False
+    for name, value in headers:
+        if name == b"content-length":
+            if declared is not None and declared != value:
+                raise InvalidRequest("The Content-Length headers contradict each other.")
+            declared = value
+        elif name == b"transfer-encoding":
+            chunked = True
+    if declared is None:
+        return None
+    if chunked:
+        raise InvalidRequest("A request must not have both Content-Length and Transfer-Encoding.")
+    if not declared.isdigit():
+        raise InvalidRequest("The Content-Length header is not a whole number of bytes.")
+    # Python refuses to read numbers of thousands of digits; nobody sends an exabyte.
+    return int(declared) if len(declared) <= _CONTENT_LENGTH_DIGITS_MAX else 2**63

@@ -1,0 +1,169 @@
+"""The outermost layer of every HTTP call: its id, its headers, its one log line, and the end of every exception.
+
+Pure ASGI, as it runs on every call. It must never log a header, a query string or a body.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.clock import monotonic_seconds
+from app.core.ids import is_request_id, new_id
+from app.error_handlers import render
+from app.errors import Bug, Operational, Refusal, WeirError
+from app.observability.context import QUIET_PATHS, SCOPE_KEY, CallContext
+from app.observability.logging import Logger
+from app.observability.metrics import Metrics
+from app.observability.response_headers import with_weir_headers
+from app.observability.sentry import capture
+from app.observability.tracing import Tracer
+
+_PATH_CHARACTERS_MAX = 256
+
+Report = Callable[[BaseException, str], None]
+"""Told about each bug: the exception and the id of its call."""
+
+
+class CallMiddleware:
+    """Gives each call a CallContext, makes every exception an answer, and writes down how the call went."""
+
+    def __init__(
+        self, app: ASGIApp, *, logger: Logger, metrics: Metrics, tracer: Tracer, report: Report = capture
+    ) -> None:
+        self.app = app
+        self._logger = logger
+        self._metrics = metrics
+        self._tracer = tracer
+        self._report = report
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one call; only what is no Exception, such as a cancellation, leaves."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        call = CallContext(_request_id(scope), monotonic_seconds(), scope["method"], scope["path"])
+        scope[SCOPE_KEY] = call
+        receive = _watched_receive(call, receive)
+        send = _watched_send(call, send)
+        self._tracer.start_call(call, scope)
+        try:
+            await self.app(scope, receive, send)
+        except ClientDisconnect:
+            call.client_left = True
+        except Exception as error:  # noqa: BLE001 - behind this line there is only the server
+            known = self._identify(error, call)
+            call.fail(known)
+            # After the first byte the connection is left to break: a cut answer must not look like a whole one.
+            if call.status is None:
+                await render(known)(scope, receive, send)
+        finally:
+            self._finish(call, scope)
+
+    def _identify(self, error: Exception, call: CallContext) -> WeirError:
+        """Return what the client may know of *error*; what nobody foresaw is logged and reported here, once."""
+        # Starlette wraps errors that it knows, but met too late to answer them.
+        known = error.__cause__ if isinstance(error, RuntimeError) else error
+        if isinstance(known, (Refusal, Operational)):
+            return known
+        self._logger.error("bug", request_id=call.request_id, method=call.method, path=call.path, exc_info=error)
+        self._report(error, call.request_id)
+        return Bug()
+
+    def _finish(self, call: CallContext, scope: Scope) -> None:
+        call.route = _route(scope)
+        duration_seconds = monotonic_seconds() - call.started_seconds
+        if call.trouble is not None:
+            self._metrics.operational_error(call.error_code or "")
+            self._logger.warning("operational_error", request_id=call.request_id, error=call.trouble)
+        if call.path in QUIET_PATHS:
+            self._logger.line("debug", _fields(call, duration_seconds))
+            return
+        self._metrics.call_finished(call, duration_seconds)
+        self._tracer.finish_call(call)
+        self._logger.line("info", _fields(call, duration_seconds))
+
+
+def _watched_receive(call: CallContext, receive: Receive) -> Receive:
+    async def receive_watched() -> Message:
+        message = await receive()
+        if message["type"] == "http.disconnect" and not call.answered:
+            call.client_left = True
+        return message
+
+    return receive_watched
+
+
+def _watched_send(call: CallContext, send: Send) -> Send:
+    async def send_watched(message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start":
+            call.status = message["status"]
+            message["headers"] = with_weir_headers(message.get("headers", []), call.request_id, call.path)
+        elif kind == "http.response.body":
+            size_bytes = len(message.get("body", b""))
+            if size_bytes and call.first_byte_seconds is None:
+                call.first_byte_seconds = monotonic_seconds() - call.started_seconds
+            call.bytes_sent += size_bytes
+            call.answered = not message.get("more_body", False)
+        await send(message)
+
+    return send_watched
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            text: str = value.decode("latin-1")
+            return text if is_request_id(text) else new_id("req")
+    return new_id("req")
+
+
+def _route(scope: Scope) -> str:
+    """Return the template of the route that was taken, "" without one."""
+    # A router that was included with a prefix leaves the whole template here, and its own part of it in `route`.
+    route = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
+    template: str = getattr(route, "path_format", "")
+    return template
+
+
+def _fields(call: CallContext, duration_seconds: float) -> dict[str, Any]:
+    """Return what the call's log line says: durations in milliseconds, and nothing that is not known."""
+    fields: dict[str, Any] = {
+        "event": "call",
+        "request_id": call.request_id,
+        "method": call.method,
+        "path": call.path[:_PATH_CHARACTERS_MAX],
+        "route": call.route,
+        "status": call.status,
+        "duration_ms": round(duration_seconds * 1000, 3),
+        "bytes_sent": call.bytes_sent,
+    }
+    for name in _OPTIONAL_FIELDS:
+        if (value := getattr(call, name)) is not None:
+            fields[name] = value
+    if call.client_left:
+        fields["client_left"] = True
+    if call.streamed:
+        fields["streamed"] = True
+    if call.upstream_seconds is not None:
+        fields["upstream_ms"] = round(call.upstream_seconds * 1000, 3)
+    if call.first_byte_seconds is not None:
+        fields["first_byte_ms"] = round(call.first_byte_seconds * 1000, 3)
+    return fields
+
+
+_OPTIONAL_FIELDS = (
+    "operation",
+    "key_id",
+    "project_id",
+    "model",
+    "upstream",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "cost_nano",
+    "outcome",
+    "error_code",
+)

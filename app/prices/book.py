@@ -1,0 +1,112 @@
+"""Which price applies to a model at a moment: an immutable book, looked up in memory on the hot path. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from app.core.money import Nano
+from app.prices.rates import Rates
+
+SERVICE_TIERS: Final = ("default", "flex", "priority", "ultrafast", "batch")
+"""The tiers a price can be for. `fast` is another name of `priority`; `auto` and `scale` cost what `default` does."""
+OPERATOR_SOURCE: Final = "operator"
+"""The `source` of a price entered by hand; it beats a shipped one of the same date."""
+
+_TIER_ALIASES: Final = {"": "default", "auto": "default", "scale": "default", "fast": "priority"}
+_CHEAPER_TIERS: Final = frozenset({"default", "flex", "batch"})
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs in one service tier from `valid_from` (aware, UTC) on."""
+
+    id: str
+    model: str
+    """An exact name, or a prefix followed by `*`."""
+    service_tier: str
+    valid_from: datetime
+    rates: Rates
+    long_context_above: int | None
+    """With more input tokens than this, every token of the call is billed at `long_context_rates`."""
+    long_context_rates: Rates | None
+    per_request: Nano
+    """Owed once for each call, whatever it used."""
+    context_tokens_max: int | None
+    """What fits into the model; for embeddings, into one of the inputs."""
+    output_tokens_max: int | None
+    source: str
+
+    def is_for(self, service_tier: str | None) -> bool:
+        """Return whether this is *service_tier*'s own price, and not one that stands in for it."""
+        return self.service_tier == _canonical(service_tier)
+
+    @property
+    def dearness(self) -> tuple[int, int]:
+        """Orders the tiers of one model by price."""
+        rates = self.long_context_rates or self.rates
+        return (sum(rates), sum(self.rates))
+
+
+_Tiers = dict[str, tuple[Price, ...]]
+
+
+class Book:
+    """Every known price, immutable. Looking up costs a few dictionary reads; nothing is cached or awaited."""
+
+    __slots__ = ("_exact", "_prefix_lengths", "_prefixes")
+
+    def __init__(self, prices: Iterable[Price] = ()) -> None:
+        self._exact: dict[str, _Tiers] = {}
+        self._prefixes: dict[str, _Tiers] = {}
+        # Ascending, so that the last of equals is the one that `_newest` meets first.
+        for price in sorted(prices, key=_precedence):
+            if price.model.endswith("*"):
+                tiers = self._prefixes.setdefault(price.model[:-1], {})
+            else:
+                tiers = self._exact.setdefault(price.model, {})
+            tiers[price.service_tier] = (price, *tiers.get(price.service_tier, ()))
+        self._prefix_lengths = sorted({len(prefix) for prefix in self._prefixes}, reverse=True)
+
+    def find(self, model: str, service_tier: str | None, at: datetime) -> Price | None:
+        """Return the price of *model* in *service_tier* (None is `default`) at the aware moment *at*, or None.
+
+        The exact name beats the longest pattern; then the newest price that is valid at *at* counts. A tier without
+        a price of its own never gets cheaper by it: `flex` and `batch` cost what `default` does, any other tier (also
+        one that is unknown here) what the model's dearest tier does. `Price.is_for` tells the two cases apart.
+        """
+        tier = _canonical(service_tier)
+        tiers = self._exact.get(model)
+        if tiers and (price := _choose(tiers, tier, at)):
+            return price
+        for length in self._prefix_lengths:
+            # A name shorter than the prefix is cut to itself and cannot be that long a key.
+            tiers = self._prefixes.get(model[:length])
+            if tiers and (price := _choose(tiers, tier, at)):
+                return price
+        return None
+
+
+def _canonical(service_tier: str | None) -> str:
+    tier = service_tier or ""
+    return _TIER_ALIASES.get(tier, tier)
+
+
+def _precedence(price: Price) -> tuple[datetime, bool, str, str]:
+    return (price.valid_from, price.source == OPERATOR_SOURCE, price.source, price.id)
+
+
+def _choose(tiers: _Tiers, tier: str, at: datetime) -> Price | None:
+    if own := _newest(tiers.get(tier, ()), at):
+        return own
+    if tier in _CHEAPER_TIERS and (default := _newest(tiers.get("default", ()), at)):
+        return default
+    valid = [price for rows in tiers.values() if (price := _newest(rows, at))]
+    return max(valid, key=lambda price: price.dearness, default=None)
+
+
+def _newest(prices: tuple[Price, ...], at: datetime) -> Price | None:
+    for price in prices:
+        if price.valid_from <= at:
+            return price
+    return None

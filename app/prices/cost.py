@@ -1,0 +1,151 @@
+"""The only cost arithmetic in Weir: what a call cost, and what it can cost at most. Pure, exact integers, no float."""
+
+from operator import mul
+from typing import Final
+
+from app.core.money import Nano
+from app.prices.book import Price
+from app.prices.rates import Rates
+from app.prices.usage import Usage
+
+_Counts = tuple[int, ...]
+"""How many units are billed at each rate, in the order of `Rates`."""
+
+_PER: Final = 60_000_000
+"""Rates are per million units, and seconds are a sixtieth of a minute: over this, every sum is a whole number."""
+
+
+def cost(price: Price, usage: Usage) -> Nano:
+    """Return what *usage* costs at *price*: exact, and rounded up once.
+
+    Every token is billed once, at the rate of the narrowest detail that claims it. Usage that contradicts itself is
+    never a discount: a negative count is 0, a total is at least the sum of its parts on each axis, cached and written
+    tokens are text unless said to be audio or image, and those that do not fit into the text are billed uncached.
+    """
+    usage = _not_negative(usage)
+    rates = price.long_context_rates if _is_long(price, usage) else None
+    rates = rates or price.rates
+    return _nano(price, _sixtieths(rates, _billed(usage, rates), usage.audio_seconds))
+
+
+def ceiling(price: Price, bound: Usage) -> Nano:
+    """Return the most that a call can cost whose usage is consistent and in no count above *bound*.
+
+    Input may turn out to be cached or written to the cache whatever *bound* says; but audio, images and writes for
+    twelve hours are only expected where *bound* has some.
+    """
+    bound = _not_negative(bound)
+    rates = _dearest(price, bound)
+    return _nano(price, _sixtieths(rates, _bounded(bound, _output_total(bound)), bound.audio_seconds))
+
+
+def output_tokens_within(price: Price, bound: Usage, limit: Nano) -> int:
+    """Return how many of *bound*'s output tokens a call can have with a ceiling of at most *limit*; never below 0."""
+    bound = _not_negative(bound)
+    rates = _dearest(price, bound)
+    tokens = _output_total(bound)
+    if not rates.output:
+        return tokens
+    spare = (limit - price.per_request) * _PER - _sixtieths(rates, _bounded(bound, 0), bound.audio_seconds)
+    return min(tokens, max(0, spare // (60 * rates.output)))
+
+
+def _nano(price: Price, sixtieths: int) -> Nano:
+    return Nano(-(-sixtieths // _PER) + price.per_request)
+
+
+def _sixtieths(rates: Rates, counts: _Counts, audio_seconds: int) -> int:
+    """Return the price of *counts* in nano-dollars times `_PER`."""
+    per_million: int = sum(map(mul, counts, rates))
+    return 60 * per_million + audio_seconds * rates.audio_minutes
+
+
+def _not_negative(usage: Usage) -> Usage:
+    return usage if min(usage) >= 0 else Usage._make(max(0, count) for count in usage)
+
+
+def _is_long(price: Price, usage: Usage) -> bool:
+    return price.long_context_above is not None and _input_total(usage) > price.long_context_above
+
+
+def _input_total(usage: Usage) -> int:
+    cached = max(usage.cached_input_tokens, usage.cached_input_audio_tokens + usage.cached_input_image_tokens)
+    written = max(usage.cache_write_tokens, usage.cache_write_12h_tokens)
+    audio = max(usage.input_audio_tokens, usage.cached_input_audio_tokens)
+    image = max(usage.input_image_tokens, usage.cached_input_image_tokens)
+    return max(usage.input_tokens, cached + written, audio + image)
+
+
+def _output_total(usage: Usage) -> int:
+    return max(usage.output_tokens, usage.reasoning_tokens, usage.output_audio_tokens + usage.output_image_tokens)
+
+
+def _billed(usage: Usage, rates: Rates) -> _Counts:
+    """Return the counts of *usage*; those of the input add up to its total, those of the output to its."""
+    audio = cached_audio = image = cached_image = 0
+    if rates.audio_has_own_rate:
+        cached_audio = usage.cached_input_audio_tokens
+        audio = max(usage.input_audio_tokens, cached_audio)
+    if rates.image_has_own_rate:
+        cached_image = usage.cached_input_image_tokens
+        image = max(usage.input_image_tokens, cached_image)
+    text = _input_total(usage) - audio - image
+    cached = max(usage.cached_input_tokens, usage.cached_input_audio_tokens + usage.cached_input_image_tokens)
+    cached = min(text, cached - cached_audio - cached_image)
+    written = min(text - cached, max(usage.cache_write_tokens, usage.cache_write_12h_tokens))
+    written_12h = min(written, usage.cache_write_12h_tokens)
+    return (
+        text - cached - written,
+        cached,
+        written - written_12h,
+        written_12h,
+        audio - cached_audio,
+        cached_audio,
+        image - cached_image,
+        cached_image,
+        _output_total(usage) - usage.output_audio_tokens - usage.output_image_tokens,
+        usage.output_audio_tokens,
+        usage.output_image_tokens,
+        *_units(usage),
+    )
+
+
+def _bounded(bound: Usage, output_tokens: int) -> _Counts:
+    """Return the counts of *bound* to multiply with its dearest rates."""
+    audio = max(bound.input_audio_tokens, bound.cached_input_audio_tokens)
+    image = max(bound.input_image_tokens, bound.cached_input_image_tokens)
+    text = _input_total(bound) - audio - image
+    return (text, 0, 0, 0, audio, 0, image, 0, output_tokens, 0, 0, *_units(bound))
+
+
+def _units(usage: Usage) -> _Counts:
+    return (
+        usage.characters,
+        usage.images,
+        0,  # audio_minutes, which `_sixtieths` bills by the second
+        usage.web_searches,
+        usage.web_search_previews,
+        usage.file_searches,
+        usage.code_interpreter_sessions,
+    )
+
+
+def _dearest(price: Price, bound: Usage) -> Rates:
+    """Return rates at which no token within *bound* is too cheap: a token is not always what it was announced as."""
+    rates = price.rates
+    if price.long_context_rates is not None and _is_long(price, bound):
+        rates = Rates._make(map(max, rates, price.long_context_rates))
+    text = max(rates.input, rates.cached_input, rates.cache_write)
+    if bound.cache_write_12h_tokens:
+        text = max(text, rates.cache_write_12h)
+    output = rates.output
+    if bound.output_audio_tokens:
+        output = max(output, rates.output_audio)
+    if bound.output_image_tokens:
+        output = max(output, rates.output_image)
+    return rates._replace(
+        input=text,
+        input_audio=max(text, rates.input_audio, rates.cached_input_audio),
+        input_image=max(text, rates.input_image, rates.cached_input_image),
+        output=output,
+    )

@@ -1,0 +1,58 @@
+"""The price book of this process: read from PostgreSQL, kept in memory, replaced as a whole when prices change."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from app.core.db import Database
+from app.core.money import Nano
+from app.prices import repository
+from app.prices.book import Book, Price
+from app.prices.cost import cost
+from app.prices.price_file import parse_prices, price_from_row
+from app.prices.usage import Usage
+
+_SHIPPED: Final = Path(__file__).with_name("prices.json")
+
+
+class Charge(NamedTuple):
+    """What a call costs, by which price (None when the model has none), and what a person should know about it."""
+
+    cost: Nano
+    price: Price | None
+    flags: tuple[str, ...]
+
+
+class PriceService:
+    """Looks up prices and costs; no I/O once loaded."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._book = Book()
+
+    async def seed(self) -> int:
+        """Add the shipped prices that the database does not have yet; return how many."""
+        document = json.loads(_SHIPPED.read_bytes())
+        _, prices = parse_prices(document)
+        async with self._db.transaction() as tx:
+            return await repository.add_prices(tx, list(zip(prices, document["prices"], strict=True)))
+
+    async def load(self) -> None:
+        """Replace the book in memory by what the database has."""
+        async with self._db.transaction() as tx:
+            rows = await repository.list_prices(tx)
+        self._book = Book(price_from_row(document, price_id) for price_id, document in rows)
+
+    def charge(self, models: tuple[str, ...], service_tier: str | None, usage: Usage, at: datetime) -> Charge:
+        """Return what *usage* costs at the price of the first of *models* that has one, valid at *at*.
+
+        A model without a price costs nothing and is flagged `model_not_priced`; a tier without a price of its own is
+        charged as `Book.find` says and flagged `tier_not_priced`.
+        """
+        for model in models:
+            price = self._book.find(model, service_tier, at)
+            if price is not None:
+                flags = () if price.is_for(service_tier) else ("tier_not_priced",)
+                return Charge(cost(price, usage), price, flags)
+        return Charge(Nano(0), None, ("model_not_priced",))

@@ -1,0 +1,259 @@
+"""Every setting of Weir: one frozen group per feature, read once from `WEIR_*` environment variables.
+
+Nested names are joined by two underscores: `WEIR_HTTP__BODY_SIZE_BYTES_MAX`. A bad value stops start-up with its
+name, what was given and what is allowed; secrets are never shown.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSetting
+
+_SECRET_CHARACTERS_MIN = 32
+_PLACEHOLDERS = ("changeme", "change-me", "placeholder", "your-", "example", "secret123", "xxxx")
+
+
+def _require_strength(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if len(text) < _SECRET_CHARACTERS_MIN:
+        raise ValueError(f"must have {_SECRET_CHARACTERS_MIN} characters or more, got {len(text)}")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be printable ASCII without spaces, as it travels in a header")
+    return secret
+
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+StrongSecret = Annotated[SecretStr, AfterValidator(_require_strength)]
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; the message has one line for each setting that is wrong."""
+
+
+class Group(BaseModel):
+    """A frozen group of settings that refuses names it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Http(Group):
+    """What Weir accepts from its clients."""
+
+    body_size_bytes_max: int = Field(33_554_432, ge=1_024, le=1_073_741_824, description="Largest request body read.")
+    header_size_bytes_max: int = Field(32_768, ge=4_096, le=65_536, description="Largest header section, in bytes.")
+    header_count_max: int = Field(100, ge=20, le=1_000, description="Largest number of request headers.")
+    trusted_hosts: tuple[str, ...] = Field(
+        ("*",),
+        description='Values of the Host header that are served; `*.example.org` and `*` work. JSON: `["a","b"]`.',
+    )
+    cors_origins: tuple[str, ...] = Field((), description="Origins that browsers may call from; none by default.")
+    gzip_size_bytes_min: int = Field(8_192, ge=256, description="Answers at least this long are compressed on request.")
+
+
+class Server(Group):
+    """Where and how `weir serve` listens."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; `0.0.0.0` for every interface.")
+    port: int = Field(8000, ge=1, le=65_535, description="TCP port to listen on.")
+    workers: int = Field(1, ge=1, le=256, description="Processes; more than one runs under gunicorn.")
+    keep_alive_seconds: Seconds = Field(75, description="How long an idle client connection is kept.")
+    shutdown_grace_seconds: Seconds = Field(30, description="How long open calls and settlements may take to drain.")
+
+
+class Database(Group):
+    """Connections to PostgreSQL."""
+
+    pool_size: int = Field(10, ge=1, le=500, description="Connections per process.")
+    connect_timeout_seconds: Seconds = Field(5, description="Longest wait for a connection to be made.")
+    pool_timeout_seconds: Seconds = Field(5, description="Longest wait for a free connection.")
+    statement_timeout_seconds: Seconds = Field(10, description="Longest run of one statement.")
+    lock_timeout_seconds: Seconds = Field(5, description="Longest wait for a lock; migrations use it too.")
+
+
+class Redis(Group):
+    """Connections to Redis or Valkey."""
+
+    timeout_seconds: Seconds = Field(0.25, description="Longest wait for an answer or a connection.")
+
+
+class Keys(Group):
+    """API keys."""
+
+    pepper: StrongSecret | None = Field(
+        None,
+        description="Secret of 32 characters or more that keys are hashed with. Made and kept in the data directory by "
+        "an embedded database; required with `WEIR_DATABASE_URL`, the same for every replica.",
+    )
+    cache_seconds: Seconds = Field(30, description="How long a key is believed without asking the database again.")
+    cache_entries_max: int = Field(10_000, ge=1, le=1_000_000, description="Keys remembered per process.")
+
+
+class Upstream(Group):
+    """How long upstreams may take."""
+
+    connect_timeout_seconds: Seconds = Field(5, description="Longest wait for a connection.")
+    first_byte_timeout_seconds: Seconds = Field(540, description="Longest wait for the answer to begin.")
+    between_chunks_timeout_seconds: Seconds = Field(120, description="Longest silence inside an answer.")
+    total_timeout_seconds: Seconds = Field(3_600, description="Longest duration of one call.")
+    connections_max: int = Field(1_000, ge=1, le=100_000, description="Open connections per process.")
+    answer_size_bytes_max: int = Field(67_108_864, ge=65_536, description="Largest plain answer that is relayed.")
+
+
+class Ledger(Group):
+    """The record of every call."""
+
+    queue_entries_max: int = Field(10_000, ge=1, description="Entries waiting for the database; more calls answer 503.")
+    partitions_months_ahead: int = Field(3, ge=1, le=24, description="Monthly partitions made ahead of time.")
+
+
+class Log(Group):
+    """Structured logs on standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line written.")
+    format: Literal["auto", "json", "console"] = Field("auto", description="`auto`: console on a terminal, else JSON.")
+
+
+class Tracing(Group):
+    """OpenTelemetry; off until an endpoint is set."""
+
+    otlp_endpoint: str | None = Field(None, description="OTLP/HTTP endpoint, such as `http://collector:4318`.")
+    sample_ratio: float = Field(0.01, ge=0, le=1, description="Share of calls traced when the caller did not decide.")
+
+
+class Sentry(Group):
+    """Sentry; off until a DSN is set."""
+
+    dsn: SecretStr | None = Field(None, description="Where unforeseen errors are reported.")
+    environment: str = Field("production", description="Environment that reports are filed under.")
+
+
+class Simulator(Group):
+    """The built-in demo upstream for models named `sim-*`."""
+
+    mode: Literal["auto", "on", "off"] = Field("auto", description="`auto`: on while no `OPENAI_API_KEY` is set.")
+
+
+class Settings(BaseSettings):
+    """The whole configuration of one Weir process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WEIR_", env_nested_delimiter="__", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
+
+    environment: Literal["development", "production"] = Field(
+        "development", description="`production` refuses placeholder secrets and embedded servers."
+    )
+    database_url: SecretStr | None = Field(
+        None, description="`postgresql://…`; unset, PostgreSQL starts from its wheel under the data directory."
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="`redis://…`, `rediss://…` or `unix://…`; unset, Valkey starts from its wheel."
+    )
+    data_dir: Path = Field(Path(".weir"), description="Where embedded servers and generated secrets live.")
+    pg_bin: Path | None = Field(None, description="Directory of PostgreSQL binaries to embed instead of the wheel's.")
+    migrate_on_start: bool = Field(
+        default=False, description="Apply migrations to an external database at start; embedded ones always are."
+    )
+    bootstrap_admin_key: StrongSecret | None = Field(
+        None, description="Admin key to create on first run, 32+ characters."
+    )
+    bootstrap_api_key: StrongSecret | None = Field(None, description="API key to create on first run, 32+ characters.")
+    openai_api_key: SecretStr | None = Field(
+        None, validation_alias="OPENAI_API_KEY", description="Credential of the first upstream."
+    )
+    openai_base_url: str = Field(
+        "https://api.openai.com/v1", validation_alias="OPENAI_BASE_URL", description="Address of the first upstream."
+    )
+
+    http: Http = Http()
+    server: Server = Server()
+    database: Database = Database()
+    redis: Redis = Redis()
+    keys: Keys = Keys()
+    upstream: Upstream = Upstream()
+    ledger: Ledger = Ledger()
+    log: Log = Log()
+    tracing: Tracing = Tracing()
+    sentry: Sentry = Sentry()
+    simulator: Simulator = Simulator()
+
+    @field_validator("openai_base_url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return url.rstrip("/")
+
+
+def load_settings() -> Settings:
+    """Read the environment and return the settings; raises SettingsError naming each setting that is wrong."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(error))) from None
+    except UnreadableSetting as error:  # a list that is not JSON
+        raise SettingsError(f'{error}; a list is written as JSON: ["a", "b"]') from None
+    if settings.environment == "production":
+        _refuse_placeholders(settings)
+    return settings
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return a line for each `WEIR_*` variable that no setting reads, with the nearest name that exists.
+
+    They are a warning, not an error: Kubernetes injects `WEIR_SERVICE_HOST` and the like beside a service named weir.
+    """
+    known = sorted(setting_names())
+    lines = []
+    for name in sorted(environ):
+        if name.startswith("WEIR_") and name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            lines.append(f"{name} is not a setting" + (f"; did you mean {nearest[0]}?" if nearest else ""))
+    return lines
+
+
+def setting_names() -> Iterator[str]:
+    """Yield the environment variable of every setting."""
+    for name, field in Settings.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, Group):
+            yield from (f"WEIR_{name}__{inner}".upper() for inner in group.model_fields)
+        else:
+            yield _variable((name,))
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    name = "__".join(str(part) for part in location)
+    return name if name.startswith("OPENAI_") else f"WEIR_{name}".upper().replace("WEIR_OPENAI", "OPENAI")
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        variable = _variable(problem["loc"])
+        given = "" if _is_secret(variable) else f" (given: {problem['input']!r})"
+        yield f"{variable}: {problem['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _is_secret(variable: str) -> bool:
+    return any(word in variable for word in ("KEY", "PEPPER", "URL", "DSN"))
+
+
+def _refuse_placeholders(settings: Settings) -> None:
+    secrets = {
+        "WEIR_BOOTSTRAP_ADMIN_KEY": settings.bootstrap_admin_key,
+        "WEIR_BOOTSTRAP_API_KEY": settings.bootstrap_api_key,
+        "WEIR_KEYS__PEPPER": settings.keys.pepper,
+        "OPENAI_API_KEY": settings.openai_api_key,
+    }
+    for name, secret in secrets.items():
+        if secret is not None and any(word in secret.get_secret_value().lower() for word in _PLACEHOLDERS):
+            raise SettingsError(f"{name}: looks like a placeholder; production needs a secret of its own")
+    if settings.keys.pepper is None:
+        raise SettingsError("WEIR_KEYS__PEPPER: required in production, the same for every replica")
+    for name in ("database_url", "redis_url"):
+        if getattr(settings, name) is None:
+            raise SettingsError(f"WEIR_{name.upper()}: required in production; embedded servers are for one machine")

@@ -1,0 +1,137 @@
+"""A scriptable OpenAI-compatible upstream as a plain ASGI application: the demo, the tests' only fake, the benchmark.
+
+It plays the other side, so it knows nothing of Weir; its account is the independent witness that Weir is compared with.
+"""
+
+import hmac
+from typing import Final
+
+from app.core.clock import utc_now
+from app.simulator import account_page
+from app.simulator.account import Account
+from app.simulator.call import Ending
+from app.simulator.chat import Title, completion_body
+from app.simulator.chat_request import read_chat_request
+from app.simulator.chat_stream import ChunkFrames, send_stream
+from app.simulator.completion import complete
+from app.simulator.delivery import EVENT_STREAM, Delivery
+from app.simulator.embeddings import embeddings_body, read_embeddings_request
+from app.simulator.exchange import ClientLeft, Dropped, Exchange, Headers, Receive, Scope, Send
+from app.simulator.fields import Document, read_document, read_text
+from app.simulator.model_list import model_body, models_body
+from app.simulator.refusal import Refusal, missing_parameter, unknown_url, wrong_key
+from app.simulator.script import read_script
+
+_CHAT: Final = "/v1/chat/completions"
+_EMBEDDINGS: Final = "/v1/embeddings"
+_MODELS: Final = "/v1/models"
+
+
+def create_simulator(*, api_key: str | None = None) -> "Simulator":
+    """Return a new simulator with an empty account; with *api_key*, every other key is answered with a 401."""
+    return Simulator(api_key=api_key)
+
+
+class Simulator:
+    """The ASGI application. `account` is public: it may be read and reset at any time."""
+
+    def __init__(self, *, api_key: str | None = None) -> None:
+        self.account = Account()
+        self.hang_seconds_max = 600.0
+        self.is_stopping = False
+        """Set by the server: connections that close from now on were closed by this side."""
+        self._api_key = api_key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            raise NotImplementedError("the simulator speaks HTTP only")
+        if scope["path"] == account_page.PATH:
+            await self._show_account(scope, send)
+            return
+        call = self.account.open(scope["method"], scope["path"], scope["headers"])
+        exchange = Exchange(scope, receive, send, call, hang_seconds_max=self.hang_seconds_max)
+        ending = Ending.CUT
+        try:
+            ending = await self._answer(exchange, scope["headers"])
+        except ClientLeft:
+            self.account.close(call, Ending.CUT if self.is_stopping else Ending.CLIENT_LEFT)
+            await exchange.drop()
+        except Dropped as dropped:
+            self.account.close(call, dropped.ending)
+            await exchange.drop()
+        finally:
+            self.account.close(call, ending)
+            exchange.close()
+
+    async def _answer(self, exchange: Exchange, headers: Headers) -> Ending:
+        delivery = Delivery(exchange)
+        try:
+            body = await exchange.read_body()
+            self._authenticate(headers)
+            return await self._route(delivery, body, _find(headers, b"x-simulator"))
+        except Refusal as refusal:
+            return await delivery.send_refusal(refusal)
+
+    async def _route(self, delivery: Delivery, body: bytes, script: str | None) -> Ending:
+        call = delivery.exchange.call
+        if call.method == "GET" and (call.path == _MODELS or call.path.startswith(f"{_MODELS}/")):
+            name, delivery.script = read_script(call.path[len(_MODELS) + 1 :], script)
+            await delivery.wait_for_turn()
+            return await delivery.send_json(model_body(name) if name else models_body())
+        if call.method != "POST" or call.path not in (_CHAT, _EMBEDDINGS):
+            raise unknown_url(call.method, call.path)
+        document = read_document(body)
+        call.model, delivery.script = read_script(read_text(document, "model"), script)
+        if not call.model:
+            raise missing_parameter("model")
+        if call.path == _CHAT:
+            return await _chat(delivery, document, call.model)
+        return await _embeddings(delivery, document, call.model)
+
+    async def _show_account(self, scope: Scope, send: Send) -> None:
+        try:
+            self._authenticate(scope["headers"])
+        except Refusal as refusal:
+            await account_page.send_json(send, refusal.status, refusal.body)
+        else:
+            await account_page.send_account_page(self.account, scope["method"], scope["query_string"], send)
+
+    def _authenticate(self, headers: Headers) -> None:
+        if self._api_key is None:
+            return
+        scheme, _, key = (_find(headers, b"authorization") or "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(key.strip().encode(), self._api_key.encode()):
+            raise wrong_key(key.strip())
+
+
+def _find(headers: Headers, name: bytes) -> str | None:
+    return next((value.decode("latin-1") for key, value in headers if key == name), None)
+
+
+async def _chat(delivery: Delivery, document: Document, model: str) -> Ending:
+    call, script = delivery.exchange.call, delivery.script
+    request = read_chat_request(document)
+    completion = complete(request, script, model, call.headers if script.echo_headers else {})
+    call.stream = request.stream
+    if script.generates:
+        call.prompt_tokens, call.cached_tokens = completion.prompt_tokens, completion.cached_tokens
+    await delivery.wait_for_turn()
+    title = Title(f"chatcmpl-{call.id.removeprefix('req_')}", model, int(utc_now().timestamp()))
+    if request.stream:
+        frames = ChunkFrames(completion, title, include_usage=request.include_usage and not script.no_usage)
+        await delivery.start(200, EVENT_STREAM)
+        return await send_stream(delivery.exchange, completion, script, frames)
+    call.completion_tokens = completion.hidden_tokens + completion.visible_tokens
+    body = completion_body(completion, title, with_usage=not script.no_usage)
+    return await delivery.send_json(body, completion_tokens=completion.visible_tokens)
+
+
+async def _embeddings(delivery: Delivery, document: Document, model: str) -> Ending:
+    call, script = delivery.exchange.call, delivery.script
+    request = read_embeddings_request(document)
+    prompt_tokens = request.count_tokens() if script.prompt_tokens is None else script.prompt_tokens
+    if script.generates:
+        call.prompt_tokens = prompt_tokens
+    await delivery.wait_for_turn()
+    return await delivery.send_json(embeddings_body(request, model, None if script.no_usage else prompt_tokens))

@@ -1,0 +1,31 @@
+"""An upstream's answer as the rest of Weir sees it, whatever HTTP client brought it."""
+
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Protocol, Self
+
+
+class UpstreamAnswer(Protocol):
+    """An answer whose head has arrived; its body is read whole or piece by piece, once, and then closed."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By name, whatever its case; the first of repeated ones."""
+
+    def header_items(self) -> Iterable[tuple[str, str]]:
+        """Return the headers in order, repeated ones too."""
+
+    async def read_some(self) -> bytes:
+        """Return the next bytes of the body, b"" at its end; raises UpstreamFailed."""
+
+    async def read_all(self) -> bytes:
+        """Return the whole body; raises UpstreamFailed, also when it is longer than is allowed."""
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, else close it: that tells the upstream to stop."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

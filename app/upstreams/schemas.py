@@ -1,0 +1,28 @@
+"""Models on the wire, in OpenAI's shape; what an upstream adds is kept."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Model(BaseModel):
+    """A model that can be named in a call."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "example": {"id": "gpt-4o-mini", "object": "model", "created": 1721172741, "owned_by": "system"}
+        },
+    )
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = ""
+
+
+class ModelList(BaseModel):
+    """Every model, on one page."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]

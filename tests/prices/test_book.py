@@ -1,0 +1,116 @@
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from app.prices.book import OPERATOR_SOURCE, SERVICE_TIERS, Book, Price
+from app.prices.price_file import price_from_row
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def price(model: str, tier: str = "default", usd: str = "1", **fields: Any) -> Price:
+    row = {"model": model, "service_tier": tier, "valid_from": "2026-01-01", "source": "test", "rates": {"input": usd}}
+    return price_from_row({**row, **fields})
+
+
+def test_an_empty_book_knows_no_price() -> None:
+    assert Book().find("gpt-4o", None, NOW) is None
+
+
+def test_a_name_without_a_match_has_no_price() -> None:
+    book = Book([price("gpt-4o"), price("sim-*")])
+    assert book.find("gpt-4", None, NOW) is None
+    assert book.find("gpt-4o-mini", None, NOW) is None
+    assert book.find("sim", None, NOW) is None
+    assert book.find("", None, NOW) is None
+
+
+def test_the_exact_name_beats_the_longest_pattern_and_that_a_shorter_one() -> None:
+    exact, longer, shorter, any_model = price("sim-large-1"), price("sim-large-*"), price("sim-*"), price("*")
+    book = Book([any_model, shorter, longer, exact])
+    assert book.find("sim-large-1", None, NOW) is exact
+    assert book.find("sim-large-2", None, NOW) is longer
+    assert book.find("sim-large-", None, NOW) is longer
+    assert book.find("sim-small", None, NOW) is shorter
+    assert book.find("gpt-4o", None, NOW) is any_model
+
+
+def test_a_price_counts_from_its_first_moment_until_a_newer_one_does() -> None:
+    old, new = price("m", valid_from="2026-01-01"), price("m", valid_from="2026-03-01T12:00:00+02:00")
+    book = Book([new, old])
+    start = datetime(2026, 3, 1, 10, tzinfo=UTC)
+    assert book.find("m", None, start - timedelta(microseconds=1)) is old
+    assert book.find("m", None, start.astimezone(timezone(timedelta(hours=-8)))) is new
+    assert book.find("m", None, datetime(2025, 12, 31, tzinfo=UTC)) is None
+
+
+def test_a_pattern_counts_while_the_exact_price_is_not_yet_valid() -> None:
+    later, pattern = price("sim-a", valid_from="2027-01-01"), price("sim-*")
+    assert Book([later, pattern]).find("sim-a", None, NOW) is pattern
+
+
+@pytest.mark.parametrize("tier", SERVICE_TIERS)
+def test_each_tier_has_its_own_price(tier: str) -> None:
+    prices = {name: price("m", name, str(number)) for number, name in enumerate(SERVICE_TIERS, start=1)}
+    found = Book(prices.values()).find("m", tier, NOW)
+    assert found is prices[tier]
+    assert found.is_for(tier)
+
+
+@pytest.mark.parametrize("tier", [None, "", "auto", "scale", "default"])
+def test_what_is_processed_as_default_costs_what_default_does(tier: str | None) -> None:
+    default = price("m")
+    found = Book([default, price("m", "priority", "2")]).find("m", tier, NOW)
+    assert found is default
+    assert found.is_for(tier)
+
+
+def test_fast_is_another_name_of_priority() -> None:
+    priority = price("m", "priority", "2")
+    found = Book([price("m"), priority, price("m", "ultrafast", "6")]).find("m", "fast", NOW)
+    assert found is priority
+    assert found.is_for("fast")
+
+
+@pytest.mark.parametrize("tier", ["flex", "batch"])
+def test_a_cheaper_tier_without_a_price_costs_what_default_does(tier: str) -> None:
+    default = price("m")
+    found = Book([default, price("m", "priority", "2")]).find("m", tier, NOW)
+    assert found is default
+    assert not found.is_for(tier)
+
+
+@pytest.mark.parametrize("tier", ["ultrafast", "a-tier-of-next-year"])
+def test_a_tier_without_a_price_is_not_cheaper_than_the_dearest_known(tier: str) -> None:
+    priority = price("m", "priority", "2")
+    found = Book([price("m", "flex", "0.5"), priority, price("m")]).find("m", tier, NOW)
+    assert found is priority
+    assert not found.is_for(tier)
+
+
+def test_the_dearest_tier_is_found_among_the_prices_valid_now() -> None:
+    default, later = price("m"), price("m", "priority", "2", valid_from="2027-01-01")
+    assert Book([default, later]).find("m", "ultrafast", NOW) is default
+
+
+def test_the_dearest_tier_is_judged_by_its_long_context() -> None:
+    long = {"above_input_tokens": 1000, "rates": {"input": "3"}}
+    default, priority = price("m", usd="1", long_context=long), price("m", "priority", "2")
+    assert Book([default, priority]).find("m", "ultrafast", NOW) is default
+
+
+def test_default_costs_what_the_dearest_tier_does_where_only_others_have_a_price() -> None:
+    flex, priority = price("m", "flex", "0.5"), price("m", "priority", "2")
+    assert Book([flex, priority]).find("m", None, NOW) is priority
+
+
+def test_an_operators_price_beats_a_shipped_one_of_the_same_date() -> None:
+    own, shipped = price("m", usd="9", source=OPERATOR_SOURCE), price("m", source="zzz")
+    assert Book([own, shipped]).find("m", None, NOW) is own
+    assert Book([shipped, own]).find("m", None, NOW) is own
+
+
+def test_equal_prices_of_two_sources_resolve_the_same_in_any_order() -> None:
+    one, other = price("m", source="a"), price("m", source="b")
+    assert Book([one, other]).find("m", None, NOW) is Book([other, one]).find("m", None, NOW)

@@ -1,0 +1,276 @@
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.core.money import Nano
+from app.prices.book import Price
+from app.prices.cost import ceiling, cost, output_tokens_within
+from app.prices.price_file import price_from_row
+from app.prices.rates import MILLION_DIMENSIONS, UNIT_DIMENSIONS
+from app.prices.usage import Usage
+
+LONG_ABOVE = 1_000
+TOTALS = ("input_tokens", "output_tokens", *Usage._fields[Usage._fields.index("characters") :])
+CACHED_PARTS = ("cached_input_audio_tokens", "cached_input_image_tokens")
+
+
+def price(rates: Mapping[str, str], **fields: Any) -> Price:
+    row = {"model": "m", "service_tier": "default", "valid_from": "2026-01-01", "source": "test", "rates": rates}
+    return price_from_row({**row, **fields})
+
+
+GPT_4O = price({"input": "2.50", "cached_input": "1.25", "output": "10.00"})
+REALTIME = price(
+    {
+        "input": "4",
+        "cached_input": "0.4",
+        "input_audio": "32",
+        "cached_input_audio": "0.4",
+        "input_image": "5",
+        "cached_input_image": "0.5",
+        "output": "16",
+        "output_audio": "64",
+    }
+)
+
+usd = st.integers(0, 10**13).map(lambda nano: f"{nano // 10**9}.{nano % 10**9:09d}")
+count = st.integers(0, 5_000)
+usages = st.builds(Usage, **dict.fromkeys(Usage._fields, count))
+
+
+@st.composite
+def prices(draw: st.DrawFn) -> Price:
+    """Any price whose details may be missing, and whose long context is at least as dear."""
+    rates = {"input": draw(usd)} | draw(st.dictionaries(st.sampled_from(MILLION_DIMENSIONS), usd))
+    per_unit = draw(st.dictionaries(st.sampled_from(UNIT_DIMENSIONS), usd))
+    fields: dict[str, Any] = {"per_unit_usd": per_unit, "per_request_usd": draw(usd)}
+    if draw(st.booleans()):
+        long_rates = {name: f"{int(text.partition('.')[0]) * 2 + 3}" for name, text in rates.items()}
+        fields["long_context"] = {"above_input_tokens": LONG_ABOVE, "rates": long_rates}
+    return price(rates, **fields)
+
+
+@st.composite
+def consistent(draw: st.DrawFn) -> Usage:
+    """Usage that no upstream could be blamed for: built up from tokens that each are one thing."""
+    cells = {name: draw(st.integers(0, 800)) for name in ("text", "cached", "written", "written_12h")}
+    audio, cached_audio, image, cached_image = (draw(st.integers(0, 400)) for _ in range(4))
+    plain, reasoning, spoken, drawn = (draw(st.integers(0, 800)) for _ in range(4))
+    rest = {name: draw(count) for name in Usage._fields[Usage._fields.index("characters") :]}
+    return Usage(
+        input_tokens=sum(cells.values()) + audio + cached_audio + image + cached_image,
+        cached_input_tokens=cells["cached"] + cached_audio + cached_image,
+        cache_write_tokens=cells["written"] + cells["written_12h"],
+        cache_write_12h_tokens=cells["written_12h"],
+        input_audio_tokens=audio + cached_audio,
+        cached_input_audio_tokens=cached_audio,
+        input_image_tokens=image + cached_image,
+        cached_input_image_tokens=cached_image,
+        output_tokens=plain + reasoning + spoken + drawn,
+        reasoning_tokens=reasoning,
+        output_audio_tokens=spoken,
+        output_image_tokens=drawn,
+        **rest,
+    )
+
+
+def exact(of: Price, usage: Usage) -> Fraction:
+    """Return what consistent usage costs, worked out token by token from the published rules, in nano-dollars."""
+    long = of.long_context_above is not None and usage.input_tokens > of.long_context_above
+    rates = of.long_context_rates if long and of.long_context_rates else of.rates
+    bill: list[tuple[int, int]] = []
+    text, cached_text = usage.input_tokens, usage.cached_input_tokens
+    for own, total, cached, rate, cached_rate in (
+        (
+            rates.audio_has_own_rate,
+            usage.input_audio_tokens,
+            usage.cached_input_audio_tokens,
+            rates.input_audio,
+            rates.cached_input_audio,
+        ),
+        (
+            rates.image_has_own_rate,
+            usage.input_image_tokens,
+            usage.cached_input_image_tokens,
+            rates.input_image,
+            rates.cached_input_image,
+        ),
+    ):
+        if own:
+            bill += [(total - cached, rate), (cached, cached_rate)]
+            text -= total
+            cached_text -= cached
+    bill += [
+        (text - cached_text - usage.cache_write_tokens, rates.input),
+        (cached_text, rates.cached_input),
+        (usage.cache_write_tokens - usage.cache_write_12h_tokens, rates.cache_write),
+        (usage.cache_write_12h_tokens, rates.cache_write_12h),
+        (usage.output_tokens - usage.output_audio_tokens - usage.output_image_tokens, rates.output),
+        (usage.output_audio_tokens, rates.output_audio),
+        (usage.output_image_tokens, rates.output_image),
+        (usage.characters, rates.characters),
+        (usage.images, rates.images),
+        (usage.web_searches, rates.web_searches),
+        (usage.web_search_previews, rates.web_search_previews),
+        (usage.file_searches, rates.file_searches),
+        (usage.code_interpreter_sessions, rates.code_interpreter_sessions),
+    ]
+    assert all(tokens >= 0 for tokens, _ in bill)
+    nano = sum((Fraction(tokens * rate, 10**6) for tokens, rate in bill), Fraction(0))
+    return nano + Fraction(usage.audio_seconds, 60) * Fraction(rates.audio_minutes, 10**6) + of.per_request
+
+
+@given(prices(), consistent())
+@settings(deadline=None)
+def test_cost_is_the_exact_sum_rounded_up_once(of: Price, usage: Usage) -> None:
+    assert 0 <= cost(of, usage) - exact(of, usage) < 1
+
+
+@given(prices(), usages, st.sampled_from(TOTALS), st.integers(1, 3_000))
+@settings(deadline=None)
+def test_a_larger_total_or_fee_never_costs_less(of: Price, usage: Usage, field: str, more: int) -> None:
+    assert cost(of, usage._replace(**{field: getattr(usage, field) + more})) >= cost(of, usage)
+
+
+@given(prices(), consistent(), consistent())
+@settings(deadline=None)
+def test_further_tokens_of_any_kind_never_cost_less(of: Price, usage: Usage, further: Usage) -> None:
+    both = Usage._make(a + b for a, b in zip(usage, further, strict=True))
+    assert cost(of, both) >= max(cost(of, usage), cost(of, further))
+
+
+@given(prices(), consistent(), consistent())
+@settings(deadline=None)
+def test_two_calls_cost_as_much_as_their_parts_but_for_rounding_and_fees(of: Price, a: Usage, b: Usage) -> None:
+    of = replace(of, long_context_above=None, long_context_rates=None)
+    both = Usage._make(x + y for x, y in zip(a, b, strict=True))
+    assert 0 <= cost(of, a) + cost(of, b) - of.per_request - cost(of, both) <= 1
+
+
+@given(prices(), st.builds(Usage, **dict.fromkeys(Usage._fields, st.integers(-(10**6), 10**6))))
+@settings(deadline=None)
+def test_contradictory_usage_is_billed_for_at_least_all_of_its_tokens_at_the_cheapest_rate(
+    of: Price, usage: Usage
+) -> None:
+    rates = of.rates
+    inputs = min(rates[: rates._fields.index("output")])
+    outputs = min(rates.output, rates.output_audio, rates.output_image)
+    stated = {name: max(0, tokens) for name, tokens in usage._asdict().items()}
+    tokens_in = max(tokens for name, tokens in stated.items() if "input" in name or "cache" in name)
+    tokens_out = max(tokens for name, tokens in stated.items() if "output" in name or "reasoning" in name)
+    least = Fraction(tokens_in * inputs + tokens_out * outputs, 10**6) + of.per_request
+    assert cost(of, usage) >= least >= 0
+
+
+@given(prices(), consistent(), st.data())
+@settings(deadline=None)
+def test_no_usage_within_the_bound_costs_more_than_the_ceiling(of: Price, usage: Usage, data: st.DataObject) -> None:
+    # What a client announces: its totals, and which kinds of input there are; not what will be cached.
+    slack = data.draw(st.integers(0, 500))
+    unannounced = {"cached_input_tokens", "cache_write_tokens", "reasoning_tokens", *CACHED_PARTS}
+    bound = Usage(
+        **{
+            name: 0 if name in unannounced else tokens + (slack if tokens else 0)
+            for name, tokens in usage._asdict().items()
+        }
+    )
+    assert cost(of, usage) <= ceiling(of, bound)
+
+
+@given(prices(), consistent(), st.integers(0, 10**16))
+@settings(deadline=None)
+def test_the_output_that_fits_is_the_most_whose_ceiling_is_within_the_limit(of: Price, bound: Usage, nano: int) -> None:
+    # Only the total of the output may shrink, so it must not be held up by its own details.
+    bound = bound._replace(reasoning_tokens=0, output_audio_tokens=0, output_image_tokens=0)
+    limit = Nano(nano)
+    tokens = output_tokens_within(of, bound, limit)
+    assert 0 <= tokens <= bound.output_tokens
+    if tokens and of.rates.output:
+        assert ceiling(of, bound._replace(output_tokens=tokens)) <= limit
+    if tokens < bound.output_tokens:
+        assert ceiling(of, bound._replace(output_tokens=tokens + 1)) > limit
+
+
+@pytest.mark.parametrize(
+    ("usage", "nano"),
+    [
+        (Usage(), 0),
+        (Usage(input_tokens=1), 2_500),
+        (Usage(input_tokens=1_000_000, output_tokens=1_000_000), 12_500_000_000),
+        (Usage(input_tokens=1_000, cached_input_tokens=600), 400 * 2_500 + 600 * 1_250),
+        (Usage(output_tokens=100, reasoning_tokens=40), 100 * 10_000),
+        (Usage(input_tokens=10, cached_input_tokens=30), 30 * 1_250),
+        (Usage(output_tokens=10, reasoning_tokens=30), 30 * 10_000),
+        (Usage(input_tokens=10, cached_input_tokens=-5, output_tokens=-1), 10 * 2_500),
+        (Usage(input_tokens=100, input_audio_tokens=90, cached_input_tokens=80), 20 * 2_500 + 80 * 1_250),
+        (Usage(input_tokens=100, cache_write_tokens=100), 100 * 2_500),
+    ],
+)
+def test_gpt_4o_is_billed_as_openai_bills_it(usage: Usage, nano: int) -> None:
+    assert cost(GPT_4O, usage) == nano
+
+
+def test_the_smallest_use_at_the_smallest_rate_costs_one_nano_dollar() -> None:
+    assert cost(price({"input": "0.000000001"}), Usage(input_tokens=1)) == 1
+
+
+def test_audio_read_from_the_cache_is_billed_as_cached_audio() -> None:
+    usage = Usage(
+        input_tokens=100, cached_input_tokens=70, input_audio_tokens=80, cached_input_audio_tokens=60, output_tokens=5
+    )
+    assert cost(REALTIME, usage) == 10 * 4_000 + 10 * 400 + 20 * 32_000 + 60 * 400 + 5 * 16_000
+
+
+def test_cached_tokens_not_said_to_be_audio_are_text_and_the_rest_of_them_is_billed_uncached() -> None:
+    usage = Usage(input_tokens=100, cached_input_tokens=60, input_audio_tokens=80)
+    assert cost(REALTIME, usage) == 20 * 400 + 80 * 32_000
+
+
+def test_images_of_a_model_without_a_price_for_them_are_cached_like_text() -> None:
+    usage = Usage(input_tokens=100, cached_input_tokens=90, input_image_tokens=80)
+    assert cost(GPT_4O, usage) == 10 * 2_500 + 90 * 1_250
+
+
+def test_one_token_over_the_threshold_makes_the_whole_call_long() -> None:
+    long = {"above_input_tokens": 1_000, "rates": {"input": "4", "output": "3"}}
+    of = price({"input": "2", "cached_input": "0.20", "output": "2"}, long_context=long)
+    assert cost(of, Usage(input_tokens=1_000, output_tokens=10)) == 1_000 * 2_000 + 10 * 2_000
+    assert cost(of, Usage(input_tokens=1_001, output_tokens=10)) == 1_001 * 4_000 + 10 * 3_000
+
+
+def test_a_minute_of_audio_costs_exactly_the_price_of_a_minute() -> None:
+    of = price({}, per_unit_usd={"audio_minutes": "0.017"})
+    assert cost(of, Usage(audio_seconds=60)) == 17_000_000
+    assert cost(of, Usage(audio_seconds=1)) == 283_334
+
+
+def test_fees_are_owed_for_each_search_and_each_request() -> None:
+    of = price({"input": "1"}, per_unit_usd={"web_searches": "0.01"}, per_request_usd="0.025")
+    assert cost(of, Usage(web_searches=3)) == 30_000_000 + 25_000_000
+
+
+def test_the_ceiling_of_text_is_its_dearest_kind_of_input_and_its_output() -> None:
+    of = price({"input": "2", "cached_input": "0.20", "cache_write": "2.50", "cache_write_12h": "4", "output": "10"})
+    assert ceiling(of, Usage(input_tokens=100, output_tokens=10)) == 100 * 2_500 + 10 * 10_000
+    kept = Usage(input_tokens=100, cache_write_12h_tokens=1, output_tokens=10)
+    assert ceiling(of, kept) == 100 * 4_000 + 10 * 10_000
+
+
+def test_the_ceiling_of_a_call_that_may_speak_or_draw_takes_every_output_token_for_it() -> None:
+    assert ceiling(REALTIME, Usage(output_tokens=10, output_audio_tokens=10)) == 10 * 64_000
+    of = price({"input": "5", "output": "10", "output_image": "32"})
+    assert ceiling(of, Usage(output_tokens=10, output_image_tokens=10)) == 10 * 32_000
+
+
+def test_everything_fits_where_output_costs_nothing() -> None:
+    of = price({"input": "1", "output": "0"})
+    assert output_tokens_within(of, Usage(input_tokens=9, output_tokens=50), Nano(0)) == 50
+
+
+def test_nothing_fits_where_the_input_is_already_too_dear() -> None:
+    assert output_tokens_within(GPT_4O, Usage(input_tokens=10, output_tokens=50), Nano(10)) == 0
