@@ -66,6 +66,10 @@ class LedgerService:
                 return entry
         raise NotFound(f"There is no request '{request_id}'.", param="request_id")
 
+    async def drain(self) -> None:
+        """Wait until every entry so far is committed."""
+        await self._group.drain()
+
     async def keep_partitions(self) -> None:
         """Make partitions ahead of time, now and every hour, until cancelled."""
         while True:

@@ -86,7 +86,8 @@ def configure(settings: Log, stream: BinaryIO | None = None) -> Logger:
     """Return the process's logger, which `structlog.get_logger` gives to every module from now on."""
     writer, options = _parts(settings, stream)
     structlog.configure(logger_factory=lambda *_: writer, cache_logger_on_first_use=False, **options)
-    return build_logger(settings, stream)
+    logger: Logger = structlog.get_logger().bind()
+    return logger
 
 
 def _parts(settings: Log, stream: BinaryIO | None) -> tuple[LineWriter, dict[str, Any]]:

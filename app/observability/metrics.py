@@ -27,6 +27,7 @@ _MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _MODELS_MAX: Final = 200
 _OTHER: Final = "other"
 _NONE: Final = "none"
+_FIRST_ERROR_STATUS: Final = 400
 _CALL_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _FIRST_BYTE_BUCKETS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
 _FLUSH_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -159,8 +160,9 @@ class Metrics:
             return _OTHER
         if model in self._models:
             return model
-        # Only what an upstream was asked for may become a label: callers can invent any number of names.
-        if call.upstream is None or len(self._models) >= _MODELS_MAX:
+        # Only what an upstream has served may become a label: callers can invent any number of names.
+        is_served = call.upstream is not None and call.status is not None and call.status < _FIRST_ERROR_STATUS
+        if not is_served or len(self._models) >= _MODELS_MAX:
             return _OTHER
         self._models.add(model)
         return model

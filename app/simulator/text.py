@@ -32,7 +32,7 @@ def answer_tokens(model: str, question: str) -> Sequence[str]:
     if len(excerpt) > _EXCERPT_LENGTH_MAX:
         excerpt = excerpt[:_EXCERPT_LENGTH_MAX] + "…"
     return tuple(
-        split_tokens(f'You wrote: "{excerpt}". I am {model} of the simulator: I only repeat, and I cost nothing.')
+        split_tokens(f'You wrote: "{excerpt}". I am {model} of the simulator: I only repeat what I am told.')
     )
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 from pydantic import SecretStr
 
-from app.observability.logging import build_logger, capture_stdlib
+from app.observability.logging import build_logger, capture_stdlib, configure
 from app.settings import Log
 
 KEY = "wk-AbCdEf0123456789"
@@ -29,6 +30,13 @@ def lines(output: io.BytesIO) -> list[dict[str, Any]]:
 def only(output: io.BytesIO) -> dict[str, Any]:
     (line,) = lines(output)
     return line
+
+
+@pytest.fixture
+def restored_structlog() -> Iterator[None]:
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture
@@ -68,6 +76,16 @@ def test_lines_below_the_level_are_not_written(output: io.BytesIO) -> None:
 def test_bound_values_are_written(output: io.BytesIO) -> None:
     build_logger(JSON, output).bind(worker=3).warning("slow")
     assert only(output)["worker"] == 3
+
+
+@pytest.mark.usefixtures("restored_structlog")
+def test_loggers_of_modules_write_where_the_process_does(output: io.BytesIO) -> None:
+    module_logger = structlog.get_logger()
+    logger = configure(JSON, output)
+    module_logger.info("from a module", api_key=KEY)
+    logger.line("info", {"event": "from the middleware"})
+    assert [line["event"] for line in lines(output)] == ["from a module", "from the middleware"]
+    assert KEY not in output.getvalue().decode()
 
 
 def test_secrets_are_redacted_wherever_they_are_planted(output: io.BytesIO) -> None:

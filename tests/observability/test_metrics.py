@@ -92,10 +92,15 @@ def test_only_the_first_200_models_get_a_label(metrics: Metrics) -> None:
     assert sample(metrics, "weir_calls_total", operation="chat", model="other", outcome="completed") == 50
 
 
-@pytest.mark.parametrize("model", ["invented", None])
-def test_a_name_that_no_upstream_was_asked_for_gets_no_label(metrics: Metrics, model: str | None) -> None:
-    call = finished(model, upstream=None)
-    call.operation = None
+@pytest.mark.parametrize(
+    ("model", "upstream", "status"),
+    [("invented", None, 404), ("invented", "openai", 404), ("invented", "openai", None), (None, None, 400)],
+)
+def test_a_name_that_no_upstream_has_served_gets_no_label(
+    metrics: Metrics, model: str | None, upstream: str | None, status: int | None
+) -> None:
+    call = finished(model, upstream)
+    call.operation, call.status = None, status
     metrics.call_finished(call, 1.0)
     assert sample(metrics, "weir_calls_total", operation="other", model="other", outcome="completed") == 1
 
