@@ -69,7 +69,7 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
         keys = KeyService(db, settings.keys.pepper.get_secret_value().encode(), settings.keys, clock)
         client = UpstreamClient(settings.upstream)
         stack.push_async_callback(client.close)
-        upstreams = UpstreamService(client, await _upstreams(settings, stack))
+        upstreams = UpstreamService(client, await _upstreams(settings, stack), tracer)
         health = HealthService(db, redis, database_health, redis_health)
         notices = Notices(db)
         notices.subscribe(KEYS_CHANGED, keys.forget)

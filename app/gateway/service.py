@@ -83,7 +83,7 @@ class GatewayService:
                 "POST",
                 attempt.operation.path,
                 headers=headers,
-                request_id=attempt.context.request_id,
+                context=attempt.context,
                 body=attempt.request.body,
             )
         finally:

@@ -31,9 +31,7 @@ def answer_tokens(model: str, question: str) -> Sequence[str]:
     excerpt = " ".join(question.split())
     if len(excerpt) > _EXCERPT_LENGTH_MAX:
         excerpt = excerpt[:_EXCERPT_LENGTH_MAX] + "…"
-    return tuple(
-        split_tokens(f'You wrote: "{excerpt}". I am {model} of the simulator: I only repeat what I am told.')
-    )
+    return tuple(split_tokens(f'You wrote: "{excerpt}". I am {model} of the simulator: I only repeat what I am told.'))
 
 
 def fit_tokens(tokens: Sequence[str], count: int) -> Sequence[str]:

@@ -14,8 +14,7 @@ router = APIRouter(tags=["Models"])
 @router.get("/models", summary="List models", response_model=ModelList)
 async def list_models(request: Request, _: CallerDep, upstreams: UpstreamsDep) -> dict[str, Any]:
     """Return the models of every upstream that answers."""
-    request_id = call_context(request.scope).request_id
-    return {"object": "list", "data": await upstreams.list_models(request.headers.raw, request_id)}
+    return {"object": "list", "data": await upstreams.list_models(request.headers.raw, call_context(request.scope))}
 
 
 @router.get("/models/{model:path}", summary="One model", response_model=Model)
@@ -23,5 +22,4 @@ async def get_model(
     request: Request, model: Annotated[str, Path(max_length=256)], _: CallerDep, upstreams: UpstreamsDep
 ) -> dict[str, Any]:
     """Return one model; its name may hold slashes and colons."""
-    request_id = call_context(request.scope).request_id
-    return await upstreams.get_model(model, request.headers.raw, request_id)
+    return await upstreams.get_model(model, request.headers.raw, call_context(request.scope))

@@ -11,6 +11,8 @@ import structlog
 from yarl import URL
 
 from app.errors import ModelNotFound, NoUpstream, UpstreamUnreachable
+from app.observability.context import CallContext
+from app.observability.tracing import Tracer
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.client import UpstreamClient
 from app.upstreams.failure import UpstreamFailed
@@ -23,8 +25,9 @@ _log: Final = structlog.get_logger()
 class UpstreamService:
     """The configured upstreams, in order of preference."""
 
-    def __init__(self, client: UpstreamClient, upstreams: Sequence[Upstream]) -> None:
+    def __init__(self, client: UpstreamClient, upstreams: Sequence[Upstream], tracer: Tracer) -> None:
         self._client = client
+        self._tracer = tracer
         self._upstreams = tuple(upstreams)
 
     @property
@@ -51,20 +54,23 @@ class UpstreamService:
         path: str,
         *,
         headers: Iterable[tuple[bytes, bytes]],
-        request_id: str,
+        context: CallContext,
         body: bytes | None = None,
     ) -> UpstreamAnswer:
         """Send one request to *path* below the upstream's address; raises UpstreamFailed."""
         url = URL(f"{upstream.base_url}{path}", encoded=True)
-        return await self._client.send(method, url, to_upstream(headers, upstream.api_key, request_id), body)
+        with self._tracer.upstream(context, upstream.name) as span:
+            outgoing = to_upstream(headers, upstream.api_key, context.request_id)
+            self._tracer.inject(span, outgoing)
+            return await self._client.send(method, url, outgoing, body)
 
-    async def list_models(self, headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[dict[str, Any]]:
+    async def list_models(self, headers: Iterable[tuple[bytes, bytes]], context: CallContext) -> list[dict[str, Any]]:
         """Return the model objects of every upstream that answers, as far as Weir sends calls for them there.
 
         Raises UpstreamUnreachable when none answers.
         """
         raw = tuple(headers)
-        lists = await asyncio.gather(*(self._list_one(upstream, raw, request_id) for upstream in self._upstreams))
+        lists = await asyncio.gather(*(self._list_one(upstream, raw, context) for upstream in self._upstreams))
         if lists and all(models is None for models in lists):
             raise UpstreamUnreachable("No upstream can list its models right now.")
         merged: dict[str, dict[str, Any]] = {}
@@ -73,14 +79,16 @@ class UpstreamService:
                 merged.setdefault(model["id"], model)
         return list(merged.values())
 
-    async def get_model(self, model: str, headers: Iterable[tuple[bytes, bytes]], request_id: str) -> dict[str, Any]:
+    async def get_model(
+        self, model: str, headers: Iterable[tuple[bytes, bytes]], context: CallContext
+    ) -> dict[str, Any]:
         """Return the object of one model from the upstream that serves it.
 
         Raises ModelNotFound, NoUpstream, or UpstreamUnreachable.
         """
         upstream = self.plan(model).upstream
         path = f"/models/{quote(model, safe='')}"
-        status, document = await self._get_json(upstream, path, headers, request_id)
+        status, document = await self._get_json(upstream, path, headers, context)
         if status == HTTPStatus.NOT_FOUND:
             raise ModelNotFound(model)
         if status != HTTPStatus.OK or not isinstance(document, dict):
@@ -88,10 +96,10 @@ class UpstreamService:
         return dict(document)
 
     async def _list_one(
-        self, upstream: Upstream, headers: tuple[tuple[bytes, bytes], ...], request_id: str
+        self, upstream: Upstream, headers: tuple[tuple[bytes, bytes], ...], context: CallContext
     ) -> list[dict[str, Any]] | None:
         try:
-            status, document = await self._get_json(upstream, "/models", headers, request_id)
+            status, document = await self._get_json(upstream, "/models", headers, context)
         except UpstreamUnreachable as error:
             _log.warning("models_not_listed", upstream=upstream.name, reason=error.message)
             return None
@@ -106,10 +114,10 @@ class UpstreamService:
         ]
 
     async def _get_json(
-        self, upstream: Upstream, path: str, headers: Iterable[tuple[bytes, bytes]], request_id: str
+        self, upstream: Upstream, path: str, headers: Iterable[tuple[bytes, bytes]], context: CallContext
     ) -> tuple[int, Any]:
         try:
-            with await self.send(upstream, "GET", path, headers=headers, request_id=request_id) as answer:
+            with await self.send(upstream, "GET", path, headers=headers, context=context) as answer:
                 return answer.status, orjson.loads(await answer.read_all())
         except (UpstreamFailed, orjson.JSONDecodeError) as error:
             raise UpstreamUnreachable(f"The upstream '{upstream.name}' did not answer.") from error
