@@ -12,11 +12,12 @@ import typer
 from app import serve as server
 from app.banner import banner
 from app.core import schema
-from app.core.db import DatabaseUnavailable
-from app.doctor import examine
+from app.core.db import Database, DatabaseUnavailable
+from app.doctor import Finding, examine
 from app.embedded.servers import EmbeddedServerError
 from app.errors import WeirError
 from app.first_run import key_service, open_database, prepare
+from app.keys.caller import KeyRow
 from app.keys.service import KeyService
 from app.keys.tokens import KeyKind
 from app.local import completed
@@ -35,21 +36,24 @@ cli.add_typer(keys, name="keys")
 
 @cli.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="TCP port to listen on.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; more than one runs under gunicorn.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (WEIR_SERVER__HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port to listen on (WEIR_SERVER__PORT).")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that answer calls (WEIR_SERVER__WORKERS); use one per core.")
+    ] = None,
 ) -> None:
-    """Serve the API; PostgreSQL and Valkey are started too unless they are configured."""
+    """Serve the API; PostgreSQL and Valkey are started too unless they are configured.
+
+    Settings come from WEIR_* variables; OPENAI_API_KEY is the upstream's. SIGTERM and Ctrl-C finish open calls first.
+    """
     for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
         if value is not None:
             os.environ[f"WEIR_SERVER__{name}"] = str(value)
     settings = load_settings()
     capture_stdlib(configure(settings.log), settings.log)
-    for line in unknown_variables(dict(os.environ)):
-        typer.echo(f"Warning: {line}", err=True)
-    with server.listen(settings.server) as listener, completed(settings) as complete:
-        migrate = settings.database_url is None or settings.migrate_on_start
-        first_keys = asyncio.run(prepare(complete, migrate=migrate))
+    _warn_of_unknown_variables()
+    with server.listen(settings.server) as listener, completed(settings, _tell, share=False) as complete:
+        first_keys = asyncio.run(prepare(complete, migrate=_migrates_on_start(settings)))
         server.export(complete)
         typer.echo(banner(complete, first_keys))
         alone = settings.server.workers == 1
@@ -77,16 +81,20 @@ def doctor() -> None:
     """Check settings, database, schema, Redis and upstream, and say what to do about each failure."""
 
     async def work(settings: Settings) -> bool:
-        typer.echo("  ok       settings: read and allowed")
-        is_well = True
-        async for finding in examine(settings):
-            typer.echo(f"  {'ok    ' if finding.is_ok else 'FAILED'}   {finding.name}: {finding.detail}")
-            if not finding.is_ok:
-                is_well = False
-                typer.echo(f"           -> {finding.advice}")
-        return is_well
+        examined = examine(settings, migrates_on_start=_migrates_on_start(load_settings()))
+        return all([_show(finding) async for finding in examined])
 
-    raise SystemExit(0 if _run(work) else 1)
+    try:
+        _warn_of_unknown_variables()
+        load_settings()
+        _show(Finding("settings", is_ok=True, detail="read and allowed"))
+        is_well: bool = _run(work)
+    except SettingsError as error:
+        is_well = _show(Finding("settings", is_ok=False, detail=str(error), advice="Correct them and try again."))
+    except EmbeddedServerError as error:
+        detail, _, advice = str(error).partition(": ")
+        is_well = _show(Finding("embedded servers", is_ok=False, detail=detail, advice=advice))
+    raise SystemExit(0 if is_well else 1)
 
 
 @cli.command()
@@ -115,8 +123,8 @@ def create_key(
     """Make a key and print it, once."""
     kind: KeyKind = "admin" if admin else "api"
 
-    async def work(service: KeyService, settings: Settings) -> str:
-        project_id = None if admin else await _project_id(settings, project)
+    async def work(service: KeyService, db: Database) -> str:
+        project_id = None if admin else await _project_id(db, project)
         lifetime = None if expires_in_days is None else timedelta(days=expires_in_days)
         return (await service.create(kind, name, project_id=project_id, expires_in=lifetime)).value
 
@@ -127,44 +135,41 @@ def create_key(
 def list_keys() -> None:
     """List every key, without its secret."""
 
-    async def work(service: KeyService, _: Settings) -> list[str]:
-        lines = []
-        for key in await service.list_all():
-            state = (
-                "revoked" if key.revoked_at else f"expires {key.expires_at:%Y-%m-%d}" if key.expires_at else "active"
-            )
-            lines.append(
-                f"{key.id}  {key.kind:5}  {key.project_id or '-':14}  {key.redacted:12}  {state:18}  {key.name}"
-            )
-        return lines
+    async def work(service: KeyService, _: Database) -> list[str]:
+        return [_key_line(key) for key in await service.list_all()]
 
-    typer.echo("\n".join(_with_keys(work)))
+    typer.echo("\n".join(_with_keys(work)) or "There are no keys yet: the first start of `weir serve` makes them.")
 
 
 @keys.command("revoke")
 def revoke_key(key_id: Annotated[str, typer.Argument(help="The id that `weir keys list` shows.")]) -> None:
     """Revoke a key: every replica refuses it within a second."""
 
-    async def work(service: KeyService, _: Settings) -> None:
+    async def work(service: KeyService, _: Database) -> None:
         await service.revoke(key_id)
 
     _with_keys(work)
     typer.echo(f"{key_id} is revoked.")
 
 
-async def _project_id(settings: Settings, name: str) -> str:
-    db = open_database(settings)
-    try:
-        return await ProjectService(db).get_id(name)
-    finally:
-        await db.close()
+def _key_line(key: KeyRow) -> str:
+    state = "active" if key.expires_at is None else f"expires {key.expires_at:%Y-%m-%d}"
+    if key.revoked_at is not None:
+        state = "revoked"
+    return f"{key.id}  {key.kind:5}  {key.project_id or '-':14}  {key.redacted:12}  {state:18}  {key.name}"
 
 
-def _with_keys(work: Callable[[KeyService, Settings], Awaitable[Result]]) -> Result:
+async def _project_id(db: Database, name: str) -> str:
+    projects = ProjectService(db)
+    return await projects.create_default() if name == DEFAULT_PROJECT_ID else await projects.get_id(name)
+
+
+def _with_keys(work: Callable[[KeyService, Database], Awaitable[Result]]) -> Result:
     async def with_service(settings: Settings) -> Result:
         db = open_database(settings)
         try:
-            return await work(key_service(db, settings), settings)
+            await schema.check(db)
+            return await work(key_service(db, settings), db)
         finally:
             await db.close()
 
@@ -176,26 +181,47 @@ def _run(work: Callable[[Settings], Any]) -> Any:
     """Run *work* with complete settings, on the servers of a running Weir or on ones started for it."""
     settings = load_settings()
     capture_stdlib(configure(settings.log.model_copy(update={"level": "error"})), settings.log)
-    with completed(settings) as complete:
+    with completed(settings, _tell, share=True) as complete:
         return asyncio.run(work(complete))
 
 
+def _migrates_on_start(settings: Settings) -> bool:
+    return settings.database_url is None or settings.migrate_on_start
+
+
+def _warn_of_unknown_variables() -> None:
+    for line in unknown_variables(dict(os.environ)):
+        _tell(f"Warning: {line}")
+
+
+def _show(finding: Finding) -> bool:
+    """Print *finding*; tell whether it is ok."""
+    detail = finding.detail.replace("\n", "\n             ")
+    typer.echo(f"  {'ok     ' if finding.is_ok else 'FAILED '}  {finding.name}: {detail}")
+    if not finding.is_ok:
+        typer.echo(f"           -> {finding.advice}")
+    return finding.is_ok
+
+
+def _tell(line: str) -> None:
+    """Tell a person what is going on, beside what the command prints for programs."""
+    typer.echo(line, err=True)
+
+
 def _fail(message: str) -> NoReturn:
-    typer.echo(f"weir: {message}", err=True)
+    _tell(f"weir: {message}")
     raise SystemExit(1)
 
 
 def main() -> None:
     """Run the command; every foreseen failure is one message without a traceback."""
     try:
-        cli()
+        cli(prog_name="weir")
     except SettingsError as error:
-        typer.echo(
-            f"weir: the configuration cannot be used:\n  {str(error).replace(chr(10), chr(10) + '  ')}", err=True
-        )
+        _tell("weir: the configuration cannot be used:\n  " + str(error).replace("\n", "\n  "))
         sys.exit(2)
     except DatabaseUnavailable as error:
-        _fail(f"the database cannot be reached: {error.__cause__ or error.message}")
+        _fail(f"the database cannot be reached: {error.reason}; `weir doctor` says what to do")
     except (EmbeddedServerError, schema.SchemaError, server.PortTaken) as error:
         _fail(str(error))
     except WeirError as error:

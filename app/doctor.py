@@ -8,7 +8,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from app.core import schema
-from app.core.db import DatabaseUnavailable
+from app.core.db import Database, DatabaseUnavailable
 from app.core.health import Dependency
 from app.core.redis import Redis
 from app.first_run import open_database
@@ -28,26 +28,31 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-async def examine(settings: Settings) -> AsyncIterator[Finding]:
+async def examine(settings: Settings, *, migrates_on_start: bool) -> AsyncIterator[Finding]:
     """Yield a finding for the database, its schema, Redis and the upstream, each as soon as it is known."""
     db = open_database(settings)
     try:
         await db.ping()
-    except DatabaseUnavailable as error:
-        advice = "Is PostgreSQL running, and is WEIR_DATABASE_URL right?"
-        yield Finding("database", is_ok=False, detail=_cause(error), advice=advice)
-    else:
         yield Finding("database", is_ok=True, detail="answers")
-        try:
-            await schema.check(db)
-        except schema.SchemaError as error:
-            yield Finding("schema", is_ok=False, detail=str(error), advice="Run `weir migrate`.")
-        else:
-            yield Finding("schema", is_ok=True, detail=f"at {schema.needed_revision()}")
+        yield await _schema(db, migrates_on_start=migrates_on_start)
+    except DatabaseUnavailable as error:
+        advice = "Is PostgreSQL running, and is WEIR_DATABASE_URL right (address, user, password, database)?"
+        yield Finding("database", is_ok=False, detail=error.reason, advice=advice)
     finally:
         await db.close()
     yield await _redis(settings)
     yield await _upstream(settings)
+
+
+async def _schema(db: Database, *, migrates_on_start: bool) -> Finding:
+    if migrates_on_start and await schema.current_revision(db) is None:
+        return Finding("schema", is_ok=True, detail="not there yet: the first start makes it")
+    try:
+        await schema.check(db)
+    except schema.SchemaError as error:
+        detail, _, advice = str(error).partition(": ")
+        return Finding("schema", is_ok=False, detail=detail, advice=advice)
+    return Finding("schema", is_ok=True, detail=f"at {schema.needed_revision()}")
 
 
 async def _redis(settings: Settings) -> Finding:
@@ -60,7 +65,8 @@ async def _redis(settings: Settings) -> Finding:
         await redis.close()
     if health.is_up:
         return Finding("redis", is_ok=True, detail="answers")
-    return Finding("redis", is_ok=False, detail=str(health.reason), advice="Is Redis running, is WEIR_REDIS_URL right?")
+    advice = "Is Redis running, and is WEIR_REDIS_URL right (address, password)? Until then limits are looser."
+    return Finding("redis", is_ok=False, detail=str(health.reason), advice=advice)
 
 
 async def _upstream(settings: Settings) -> Finding:
@@ -82,8 +88,3 @@ async def _upstream(settings: Settings) -> Finding:
         return Finding("upstream", is_ok=False, detail=f"{host} answers 401", advice="Is OPENAI_API_KEY right?")
     is_ok = status < 400
     return Finding("upstream", is_ok=is_ok, detail=f"{host} answers {status}", advice="Is OPENAI_BASE_URL right?")
-
-
-def _cause(error: DatabaseUnavailable) -> str:
-    cause = error.__cause__
-    return error.message if cause is None else f"{type(cause).__name__}: {cause}"

@@ -1,35 +1,56 @@
 """Gunicorn's configuration, read by `weir serve --workers N` only."""
 
 import os
+import sys
 from typing import Any
 
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
 from uvicorn_worker import UvicornWorker
 
+import app.main  # noqa: F401 - before the fork, so that workers share it and start at once
+from app.observability.logging import capture_stdlib, configure
 from app.observability.metrics import forget_worker
-from app.serve import tune_collector, uvicorn_options
+from app.serve import DrainingServer, tune_collector, uvicorn_options
 from app.settings import load_settings
 
-_server = load_settings().server
+_settings = load_settings()
+
+
+class Log(Logger):  # type: ignore[misc]
+    """Gunicorn's own words, as lines of Weir's log."""
+
+    def setup(self, cfg: Any) -> None:
+        """Hand every record to Weir's logger."""
+        super().setup(cfg)
+        capture_stdlib(configure(_settings.log), _settings.log)
 
 
 class Worker(UvicornWorker):  # type: ignore[misc]
-    """A worker that speaks HTTP as a single process does."""
+    """A worker that speaks HTTP, and stops, as a single process does."""
 
-    CONFIG_KWARGS = uvicorn_options(_server)
+    CONFIG_KWARGS = uvicorn_options(_settings.server)
+
+    async def _serve(self) -> None:
+        self.config.app = self.wsgi
+        server = DrainingServer(self.config)
+        self._install_sigquit_handler()
+        await server.serve(sockets=self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
 
 bind = f"fd://{os.environ['WEIR_LISTENER_FD']}"
-workers = _server.workers
+workers = _settings.server.workers
 worker_class = "app.gunicorn_conf.Worker"
-graceful_timeout = int(_server.shutdown_grace_seconds) + 5
+logger_class = Log
+graceful_timeout = int(_settings.server.shutdown_grace_seconds) + 5
 timeout = 60
-accesslog = None
-errorlog = "-"
-loglevel = "warning"
+control_socket_disable = True
 
 
-def post_worker_init(_worker: Any) -> None:
-    """Tune a new worker."""
+def when_ready(_server: Any) -> None:
+    """Tune the process that workers are forked from."""
     tune_collector()
 
 

@@ -6,25 +6,27 @@ The addresses of running servers are left in the data directory for the other `w
 import json
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import SecretStr
 
-from app.embedded.servers import EmbeddedServerError, EmbeddedServers
+from app.embedded.failure import from_os_error
+from app.embedded.servers import DirectoryInUse, EmbeddedServers
 from app.settings import Settings, SettingsError
 
-_RUNNING = "running.json"
-_PEPPER = "pepper"
+_RUNNING: Final = "running.json"
+_PEPPER: Final = "pepper"
 
 
 @contextmanager
-def completed(settings: Settings) -> Iterator[Settings]:
+def completed(settings: Settings, tell: Callable[[str], None], *, share: bool) -> Iterator[Settings]:
     """Yield *settings* with both URLs and the pepper set; what had to be started runs for as long as the block does.
 
-    Raises SettingsError for an external database without a pepper, EmbeddedServerError when a server cannot start.
+    With *share*, the servers of a Weir that has the data directory already are used. *tell* hears of what takes long.
+    Raises SettingsError when a pepper is missing that must not be made, EmbeddedServerError when a server cannot start.
     """
     wants_postgres, wants_valkey = settings.database_url is None, settings.redis_url is None
     if not wants_postgres and settings.keys.pepper is None:
@@ -32,42 +34,65 @@ def completed(settings: Settings) -> Iterator[Settings]:
     if not wants_postgres and not wants_valkey:
         yield settings
         return
-    with ExitStack() as stack:
-        servers = EmbeddedServers(
-            settings.data_dir, postgres=wants_postgres, valkey=wants_valkey, postgres_bin=settings.pg_bin
-        )
-        try:
-            stack.enter_context(servers)
-        except EmbeddedServerError:
-            running = _read_running(settings.data_dir)
-            if running is None:
-                raise
-            yield _with(settings, running)
-            return
+    is_new = not _exists(settings.data_dir / "embedded" / ("postgres" if wants_postgres else "valkey"))
+    if is_new:
+        names = " and ".join(["PostgreSQL"] * wants_postgres + ["Valkey"] * wants_valkey)
+        tell(f"Setting up {names} in {settings.data_dir} ...")
+    servers = EmbeddedServers(
+        settings.data_dir, postgres=wants_postgres, valkey=wants_valkey, postgres_bin=settings.pg_bin
+    )
+    try:
+        servers.start()
+    except DirectoryInUse:
+        running = _read_running(settings.data_dir) if share else None
+        if running is None:
+            raise
+        yield _with_urls(_with_pepper_in_use(settings), running)
+        return
+    running_file = settings.data_dir / _RUNNING
+    with servers:
         urls = {
             "database_url": servers.database_url if wants_postgres else None,
             "redis_url": servers.redis_url if wants_valkey else None,
         }
-        stack.callback((settings.data_dir / _RUNNING).unlink, missing_ok=True)
-        _write_private(settings.data_dir / _RUNNING, json.dumps({**urls, "pid": os.getpid()}))
-        yield _with(settings, urls)
+        complete = _with_urls(_with_pepper(settings, tell, is_new=is_new), urls)
+        _write_private(running_file, json.dumps({**urls, "pid": os.getpid()}))
+        try:
+            yield complete
+        finally:
+            running_file.unlink(missing_ok=True)
 
 
-def _with(settings: Settings, urls: dict[str, str | None]) -> Settings:
-    changes: dict[str, Any] = {name: SecretStr(url) for name, url in urls.items() if url is not None}
-    if settings.keys.pepper is None:
-        changes["keys"] = settings.keys.model_copy(update={"pepper": SecretStr(_pepper(settings.data_dir))})
-    return settings.model_copy(update=changes)
+def _with_urls(settings: Settings, urls: dict[str, str | None]) -> Settings:
+    return settings.model_copy(update={name: SecretStr(url) for name, url in urls.items() if url is not None})
 
 
-def _pepper(data_dir: Path) -> str:
-    path = data_dir / _PEPPER
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
+def _with_pepper(settings: Settings, tell: Callable[[str], None], *, is_new: bool) -> Settings:
+    if settings.keys.pepper is not None:
+        return settings
+    path = settings.data_dir / _PEPPER
+    pepper = _read(path)
+    if pepper is None:
+        if not is_new:
+            tell(f"Warning: {path} is missing and is made anew: keys that were made before do not work any more.")
         pepper = secrets.token_urlsafe(48)
         _write_private(path, pepper)
-        return pepper
+    return _peppered(settings, pepper)
+
+
+def _with_pepper_in_use(settings: Settings) -> Settings:
+    """Return *settings* with the pepper that the running Weir uses; another one would make keys that never work."""
+    if settings.keys.pepper is not None:
+        return settings
+    pepper = _read(settings.data_dir / _PEPPER)
+    if pepper is None:
+        raise SettingsError("WEIR_KEYS__PEPPER: the running Weir was given one; give this command the same")
+    return _peppered(settings, pepper)
+
+
+def _peppered(settings: Settings, pepper: str) -> Settings:
+    keys = settings.keys.model_copy(update={"pepper": SecretStr(pepper)})
+    return settings.model_copy(update={"keys": keys})
 
 
 def _read_running(data_dir: Path) -> dict[str, str | None] | None:
@@ -80,12 +105,31 @@ def _read_running(data_dir: Path) -> dict[str, str | None] | None:
     return running
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise from_os_error(error, path.parent) from error
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise from_os_error(error, path.parent) from error
+
+
 def _write_private(path: Path, text: str) -> None:
     """Write a file that only this user can read, whole or not at all."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(path)
+    try:
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.rename(path)
+    except OSError as error:
+        raise from_os_error(error, path.parent) from error

@@ -1,5 +1,6 @@
 """Builds the API process: settings, wiring, middleware, routes. `weir serve` runs it."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -9,6 +10,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import error_handlers, routes
 from app.observability import sentry
@@ -31,6 +33,18 @@ The answer's `x-request-id` names its receipt, `GET /v1/requests/{request_id}`.
 """
 
 
+class HeadAsGet:
+    """Answers HEAD wherever GET is answered (RFC 9110, section 9.3.2); the server leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the call on; what is outside of this layer goes on seeing HEAD."""
+        is_head = scope["type"] == "http" and scope["method"] == "HEAD"
+        await self.app({**scope, "method": "GET"} if is_head else scope, receive, send)
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the application for *settings*, the environment's unless given; it opens connections when it starts."""
     settings = settings or load_settings()
@@ -43,7 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with wire(settings, metrics, tracer) as wiring:
             app.state.wiring = wiring
-            _log.info("started", version=VERSION)
+            _log.info("started", version=VERSION, pid=os.getpid())
             yield
         tracer.shutdown()
         sentry.close()
@@ -67,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _add_middleware(app: FastAPI, settings: Settings, **observers: Any) -> None:
     """Add the layers around every route, innermost first."""
     http = settings.http
+    app.add_middleware(HeadAsGet)
     app.add_middleware(GZipMiddleware, minimum_size=http.gzip_size_bytes_min, compresslevel=5)
     if http.cors_origins:
         app.add_middleware(

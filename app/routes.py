@@ -32,6 +32,6 @@ ROUTES = (
 def mount(app: FastAPI) -> None:
     """Add every router to *app*."""
     for prefix, router, access in ROUTES:
-        statuses = () if access == "public" else (400, 401, 403, 404, 503)
+        statuses = () if access == "public" else (400, 401, 403, 404, "4XX", 503)
         responses: dict[int | str, dict[str, Any]] = {status: ERRORS[status] for status in statuses}
         app.include_router(router, prefix=prefix, responses=responses)

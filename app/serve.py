@@ -1,5 +1,8 @@
 """Runs the API: in this process, or with several workers under gunicorn. The servers it needs are already there."""
 
+import asyncio
+import errno
+import fcntl
 import gc
 import os
 import signal
@@ -7,19 +10,54 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Final
 
+import structlog
 import uvicorn
 
 from app.settings import Server, Settings
 
 APP: Final = "app.main:create_app"
 _GC_THRESHOLD: Final = 10_000
+# Gunicorn's standard input is a pipe that ends when Weir does, however Weir ends; then a guard tells gunicorn to stop.
+# A line means that gunicorn has ended by itself. The guard must keep nothing open that somebody waits for the end of.
+_GUARDED: Final = """
+exec 3<&0 </dev/null
+( exec >/dev/null 2>&1; trap "" HUP INT TERM; read -r line <&3 || kill -s TERM $$ ) &
+exec "$@" 3<&-
+"""
+
+_log: Final = structlog.get_logger()
 
 
 class PortTaken(Exception):
     """Weir cannot listen where it was told to."""
+
+
+class DrainingServer(uvicorn.Server):
+    """Uvicorn's server, which says in `/readyz` that it leaves, and returns when it has, whichever signal it was."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop accepting calls, and finish those that are open."""
+        wiring = getattr(getattr(self.config.loaded_app, "state", None), "wiring", None)
+        if wiring is not None:
+            wiring.health.is_draining = True
+        if not self.should_exit:
+            # Not here: the signal may have interrupted the writing of another line, which holds the writer's lock.
+            say = partial(_log.info, "stopping", open_connections=len(self.server_state.connections))
+            asyncio.get_running_loop().call_soon_threadsafe(say)
+        super().handle_exit(sig, frame)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the signals until the server has ended, and not raise them once more then."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
 
 def listen(settings: Server) -> socket.socket:
@@ -31,11 +69,12 @@ def listen(settings: Server) -> socket.socket:
     try:
         listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
+        reason = str(error.strerror).partition(" (while")[0]
+        stop = "stop the program that does, or " if error.errno == errno.EADDRINUSE else ""
         raise PortTaken(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): stop the program that does, "
-            "or choose another port with --port or WEIR_SERVER__PORT"
+            f"cannot listen on {settings.host}:{settings.port} ({reason}): {stop}choose another address with --host "
+            "and --port (WEIR_SERVER__HOST, WEIR_SERVER__PORT)"
         ) from None
-    listener.set_inheritable(True)
     return listener
 
 
@@ -71,11 +110,8 @@ def run_here(settings: Server, listener: socket.socket) -> int:
     config = uvicorn.Config(APP, factory=True, **uvicorn_options(settings))  # type: ignore[arg-type]
     config.load()
     tune_collector()
-    server = _Server(config)
-    try:
-        server.run(sockets=[listener])
-    except KeyboardInterrupt:  # uvicorn raises the signal again, after everything was closed
-        return 0
+    server = DrainingServer(config)
+    server.run(sockets=[listener])
     return 0 if server.started else 1
 
 
@@ -85,17 +121,25 @@ def run_workers(listener: socket.socket) -> int:
     Gunicorn runs as a child: its workers need prometheus_client in its multi-process mode from the first import on,
     and this process looks after the embedded servers.
     """
+    inherited_fd = fcntl.fcntl(listener, fcntl.F_DUPFD, 10)  # the guard's shell uses those below
     with tempfile.TemporaryDirectory(prefix="weir-metrics-") as directory:
-        command = [sys.executable, "-m", "gunicorn", "--config", "python:app.gunicorn_conf", f"{APP}()"]
-        environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": directory, "WEIR_LISTENER_FD": str(listener.fileno())}
-        with subprocess.Popen(command, env=environment, pass_fds=[listener.fileno()]) as gunicorn:  # noqa: S603
+        gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:app.gunicorn_conf", f"{APP}()"]
+        with subprocess.Popen(  # noqa: S603 - the shell gets a constant; its parameters are ours too
+            ["/bin/sh", "-c", _GUARDED, "weir-guard", *gunicorn],
+            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": directory, "WEIR_LISTENER_FD": str(inherited_fd)},
+            stdin=subprocess.PIPE,
+            pass_fds=[inherited_fd],
+            start_new_session=True,  # a Ctrl-C in the terminal reaches this process only, which then asks for a drain
+        ) as process:
 
             def forward(number: int, _: FrameType | None) -> None:
-                gunicorn.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
+                process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
 
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, forward)
-            return gunicorn.wait()
+            status = process.wait()
+            process.communicate(b"\n")
+            return status
 
 
 def tune_collector() -> None:
@@ -103,12 +147,3 @@ def tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
-
-
-class _Server(uvicorn.Server):
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Say in `/readyz` that this process is leaving, from the moment it is told to."""
-        wiring = getattr(getattr(self.config.loaded_app, "state", None), "wiring", None)
-        if wiring is not None:
-            wiring.health.is_draining = True
-        super().handle_exit(sig, frame)

@@ -5,7 +5,7 @@ name, what was given and what is allowed; secrets are never shown.
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,8 +26,26 @@ def _require_strength(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _require_scheme(*schemes: str) -> Callable[[SecretStr], SecretStr]:
+    def require(url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith(schemes):
+            raise ValueError(f"must start with {' or '.join(schemes)}")
+        return url
+
+    return require
+
+
+def _require_header_text(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value().strip()  # files that hold a secret often end in a newline
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("must be printable ASCII, as it travels in a header")
+    return SecretStr(text)
+
+
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 StrongSecret = Annotated[SecretStr, AfterValidator(_require_strength)]
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_require_scheme("postgresql://", "postgres://"))]
+RedisUrl = Annotated[SecretStr, AfterValidator(_require_scheme("redis://", "rediss://", "unix://"))]
 
 
 class SettingsError(Exception):
@@ -147,10 +165,10 @@ class Settings(BaseSettings):
     environment: Literal["development", "production"] = Field(
         "development", description="`production` refuses placeholder secrets and embedded servers."
     )
-    database_url: SecretStr | None = Field(
+    database_url: DatabaseUrl | None = Field(
         None, description="`postgresql://…`; unset, PostgreSQL starts from its wheel under the data directory."
     )
-    redis_url: SecretStr | None = Field(
+    redis_url: RedisUrl | None = Field(
         None, description="`redis://…`, `rediss://…` or `unix://…`; unset, Valkey starts from its wheel."
     )
     data_dir: Path = Field(Path(".weir"), description="Where embedded servers and generated secrets live.")
@@ -162,7 +180,7 @@ class Settings(BaseSettings):
         None, description="Admin key to create on first run, 32+ characters."
     )
     bootstrap_api_key: StrongSecret | None = Field(None, description="API key to create on first run, 32+ characters.")
-    openai_api_key: SecretStr | None = Field(
+    openai_api_key: Annotated[SecretStr, AfterValidator(_require_header_text)] | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="Credential of the first upstream."
     )
     openai_base_url: str = Field(

@@ -70,7 +70,7 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
         client = UpstreamClient(settings.upstream)
         stack.push_async_callback(client.close)
         upstreams = UpstreamService(client, await _upstreams(settings, stack), tracer)
-        health = HealthService(db, redis, database_health, redis_health)
+        health = HealthService(db, redis, database_health, redis_health, ledger.health)
         notices = Notices(db)
         notices.subscribe(KEYS_CHANGED, keys.forget)
         notices.start()

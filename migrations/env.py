@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from alembic import context
 from sqlalchemy import Connection, text
 
+from app.core import schema
 from app.core.db import Database
 from app.core.health import Dependency
 from app.core.orm import Base
@@ -35,9 +36,10 @@ def run(connection: Connection) -> None:
     """Run the migrations in one transaction."""
     context.configure(connection=connection, target_metadata=Base.metadata, include_object=include_object)
     with context.begin_transaction():
-        connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}"))
         connection.execute(text(f"SET LOCAL statement_timeout = {_STATEMENT_TIMEOUT_MS}"))
+        connection.execute(text("SET LOCAL lock_timeout = 0"))  # nobody waits behind this one
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('weir.migrate'))"))
+        connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}"))
         context.run_migrations()
 
 
@@ -48,8 +50,9 @@ async def connect_and_run() -> None:
         raise SystemExit("WEIR_DATABASE_URL is not set; `weir migrate` starts the embedded database by itself.")
     db = Database(settings.database_url.get_secret_value(), settings.database, Dependency("database"))
     try:
-        async with db.transaction() as connection:
-            await connection.run_sync(run)
+        await schema.change(db, run)
+    except schema.SchemaError as error:
+        raise SystemExit(str(error)) from None
     finally:
         await db.close()
 

@@ -5,7 +5,12 @@ import shutil
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.weir"]
+pytest_plugins = [
+    "tests.fixtures.servers",
+    "tests.fixtures.own_servers",
+    "tests.fixtures.weir",
+    "tests.fixtures.canned",
+]
 
 # How long an example takes says nothing on a busy machine.
 hypothesis_settings.register_profile("weir", deadline=None)

@@ -3,12 +3,12 @@
 Never held across a call to an upstream: a connection is borrowed for one short transaction and given back.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -16,10 +16,12 @@ from app.core.health import Dependency
 from app.errors import Unavailable
 from app.settings import Database as DatabaseSettings
 
-# SQLSTATE classes and codes that mean "not now" rather than "wrong": connection exceptions, insufficient resources
-# (disk full, out of memory, too many connections), operator intervention (shutdown, restarting), and lock timeouts.
-_TRANSIENT_CLASSES: Final = ("08", "53", "57")
-_TRANSIENT_CODES: Final = ("55P03", "40001", "40P01", "25006")
+# SQLSTATE prefixes (https://www.postgresql.org/docs/current/errcodes-appendix.html) of "nobody answers, or we are not
+# let in": connection exceptions, a wrong password, no such database, too many connections, shutdown and start.
+_AWAY: Final = ("08", "28", "3D", "53300", "57P")
+# And of a server that answers, but cannot do this now: resources (disk full, out of memory), a statement or a lock
+# that took too long, a serialization failure or deadlock, a standby that only reads.
+_BUSY: Final = ("53", "57014", "55P03", "40001", "40P01", "25006")
 
 
 Transaction = AsyncConnection
@@ -27,7 +29,11 @@ Transaction = AsyncConnection
 
 
 class DatabaseUnavailable(Unavailable):
-    """PostgreSQL cannot be reached, or cannot do its work right now."""
+    """PostgreSQL cannot be reached, or cannot do its work right now; `reason` is for operators, in one line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The database is not available right now; nothing was charged.")
+        self.reason = reason
 
 
 class Database:
@@ -37,6 +43,10 @@ class Database:
         self._url = url
         self._settings = settings
         self._health = health
+        # The server bounds statements; this bounds what a server that hangs cannot.
+        self._patience_seconds = (
+            settings.pool_timeout_seconds + settings.connect_timeout_seconds + settings.statement_timeout_seconds
+        )
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=self.connect,
@@ -45,6 +55,7 @@ class Database:
             pool_timeout=settings.pool_timeout_seconds,
             pool_pre_ping=True,
             pool_recycle=1_800,
+            hide_parameters=True,
         )
 
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
@@ -67,9 +78,14 @@ class Database:
 
         Raises DatabaseUnavailable when PostgreSQL is away or too busy.
         """
-        with self._watched():
-            async with self._engine.begin() as connection:
-                yield connection
+        async with self._watched(self._patience_seconds), self._engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def long_transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Yield the same for a migration, which may take as long as the timeouts it sets for itself allow."""
+        async with self._watched(None), self._engine.begin() as connection:
+            yield connection
 
     @asynccontextmanager
     async def hot_connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
@@ -77,11 +93,13 @@ class Database:
 
         Raises DatabaseUnavailable when PostgreSQL is away or too busy.
         """
-        with self._watched():
-            async with self._engine.connect() as connection:
-                raw = await connection.get_raw_connection()
-                driver: Any = raw.driver_connection
+        async with self._watched(self._patience_seconds), self._engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            try:
                 yield driver
+            except asyncio.CancelledError:
+                driver.terminate()  # in the middle of a statement: nobody may get it from the pool as it is
+                raise
 
     async def ping(self) -> None:
         """Run one statement; raises DatabaseUnavailable when that fails."""
@@ -92,34 +110,45 @@ class Database:
         """Close every connection."""
         await self._engine.dispose()
 
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _watched(self, timeout_seconds: float | None) -> AsyncIterator[None]:
         try:
-            yield
+            async with asyncio.timeout(timeout_seconds):
+                yield
         except Exception as error:
-            if not _is_transient(error):
+            cause = _driver_error(error)
+            if _is_away(cause):
+                self._health.down(_reason(cause))
+            elif not _is_busy(cause):
                 raise
-            self._health.down(_reason(error))
-            raise DatabaseUnavailable("The database is not available right now; nothing was charged.") from error
+            raise DatabaseUnavailable(_reason(cause)) from cause
         else:
             self._health.up()
 
 
-def _is_transient(error: BaseException) -> bool:
-    if isinstance(error, PoolTimeout | OSError | TimeoutError | asyncpg.InterfaceError | InterfaceError):
-        return True
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
-    code = getattr(error, "sqlstate", None) or getattr(getattr(error, "orig", None), "sqlstate", None)
-    if isinstance(code, str):
-        return code.startswith(_TRANSIENT_CLASSES) or code in _TRANSIENT_CODES
-    return isinstance(error, OperationalError | asyncpg.PostgresConnectionError)
+def _driver_error(error: Exception) -> BaseException:
+    """Return what the driver raised, out of SQLAlchemy's wrappers, which quote the statement."""
+    orig: BaseException | None = getattr(error, "orig", None)
+    return error if orig is None else orig.__cause__ or orig
+
+
+def _is_away(error: BaseException) -> bool:
+    if isinstance(error, asyncpg.DataError):  # a value that PostgreSQL cannot hold, though asyncpg files it below
+        return False
+    return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError) or _sqlstate(error).startswith(_AWAY)
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, PoolTimeout) or _sqlstate(error).startswith(_BUSY)
+
+
+def _sqlstate(error: BaseException) -> str:
+    return str(getattr(error, "sqlstate", None) or "")
 
 
 def _reason(error: BaseException) -> str:
     """Return one line without the statement and its values."""
-    cause = getattr(error, "orig", None) or error
-    return f"{type(cause).__name__}: {str(cause).splitlines()[0][:200] if str(cause) else 'no details'}"
+    return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'no details'}"
 
 
 def _milliseconds(seconds: float) -> str:

@@ -39,12 +39,15 @@ class GroupCommit(Generic[Item, Result]):
         return future
 
     def take_pending(self) -> list[Item]:
-        """Give up: stop flushing and return every item that is not known to be committed."""
+        """Give up: stop flushing and return every item that is not known to be committed; who waits is cancelled."""
         if self._runner is not None:
             self._runner.cancel()
-        items = [item for item, _ in (*self._in_flight, *self._waiting)]
-        self._waiting.clear()
-        return items
+            self._runner = None
+        pending = [*self._in_flight, *self._waiting]
+        self._in_flight, self._waiting = [], []
+        for _, future in pending:
+            future.cancel()
+        return [item for item, _ in pending]
 
     async def drain(self) -> None:
         """Wait until nothing is pending."""
@@ -52,26 +55,23 @@ class GroupCommit(Generic[Item, Result]):
             await asyncio.wait([self._runner])
 
     async def _run(self) -> None:
-        try:
-            while self._waiting:
-                batch = self._waiting[: self._batch_max]
-                del self._waiting[: self._batch_max]
-                self._in_flight = batch
-                await self._commit(batch)
-                self._in_flight = []
-        finally:
+        while self._waiting:
+            batch = self._in_flight = self._waiting[: self._batch_max]
+            del self._waiting[: self._batch_max]
+            await self._commit(batch)
             self._in_flight = []
-            self._runner = None
+        self._runner = None
 
     async def _commit(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
             results = await self._flush([item for item, _ in batch])
+            pairs = list(zip(batch, results, strict=True))
         except Exception as error:  # noqa: BLE001 - handed to everyone who waits for this batch
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
                     future.exception()  # the submitter may be gone; that is not an "exception never retrieved"
         else:
-            for (_, future), result in zip(batch, results, strict=True):
+            for (_, future), result in pairs:
                 if not future.done():
                     future.set_result(result)

@@ -5,7 +5,7 @@ remember must age out by itself.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ _log: Final = structlog.get_logger()
 _RECONNECT_SECONDS: Final = 0.5
 _KEEP_ALIVE_SECONDS: Final = 10.0
 
-Listener = Callable[[str], Awaitable[None] | None]
+Listener = Callable[[str], None]
 
 
 class Notices:
@@ -28,7 +28,6 @@ class Notices:
         self._db = db
         self._listeners: dict[str, list[Listener]] = {}
         self._task: asyncio.Task[None] | None = None
-        self._calls: set[asyncio.Task[None]] = set()
 
     def subscribe(self, channel: str, listener: Listener) -> None:
         """Call *listener* with the payload of each notice on *channel*, and with "" when notices may have been lost."""
@@ -58,15 +57,16 @@ class Notices:
         closed = asyncio.Event()
         connection.add_termination_listener(lambda _: closed.set())
         try:
-            for channel in self._listeners:
-                await connection.add_listener(channel, self._received)
+            async with asyncio.timeout(_KEEP_ALIVE_SECONDS):
+                for channel in self._listeners:
+                    await connection.add_listener(channel, self._received)
             for channel in self._listeners:
                 self._tell(channel, "")
             while not closed.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(closed.wait(), _KEEP_ALIVE_SECONDS)
                     continue
-                await connection.execute("SELECT 1")
+                await connection.execute("SELECT 1", timeout=_KEEP_ALIVE_SECONDS)
         finally:
             connection.terminate()
 
@@ -75,15 +75,7 @@ class Notices:
 
     def _tell(self, channel: str, payload: str) -> None:
         for listener in self._listeners[channel]:
-            answer = listener(payload)
-            if answer is not None:
-                task = asyncio.ensure_future(_finish(channel, answer))
-                self._calls.add(task)
-                task.add_done_callback(self._calls.discard)
-
-
-async def _finish(channel: str, answer: Awaitable[None]) -> None:
-    try:
-        await answer
-    except Exception as error:  # noqa: BLE001 - a listener that fails now will be asked again
-        _log.warning("notice_not_handled", channel=channel, reason=f"{type(error).__name__}: {error}")
+            try:
+                listener(payload)
+            except Exception as error:  # noqa: BLE001 - the others must hear of it all the same
+                _log.warning("notice_not_handled", channel=channel, reason=f"{type(error).__name__}: {error}")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from app.embedded.account import Account
-from app.embedded.failure import EmbeddedServerError
+from app.embedded.failure import DirectoryInUse, EmbeddedServerError
 from app.embedded.lock import FileLock
 
 ROOTS_HOME: Final = Path("/var/lib/weir")
@@ -46,7 +46,7 @@ class DataDirectory:
         if not self._lock.try_acquire():
             pid = self._lock.holder_pid()
             self._lock.close()
-            raise EmbeddedServerError(
+            raise DirectoryInUse(
                 f"{self.path} is in use by another Weir (pid {pid}): stop that one, or use another data directory"
             )
         self._lock.note_pid(os.getpid())

@@ -37,6 +37,10 @@ class EmbeddedServerError(Exception):
     """An embedded server cannot run; the message is one sentence that names the path and says what to do."""
 
 
+class DirectoryInUse(EmbeddedServerError):
+    """Another Weir has the data directory, and perhaps running servers in it."""
+
+
 def from_os_error(error: OSError, path: Path) -> EmbeddedServerError:
     """Return the error to raise when the operating system refused something below the data directory *path*."""
     words = _BY_ERRNO.get(error.errno or 0)

@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import Self
 
 from app.embedded.datadir import DataDirectory
-from app.embedded.failure import EmbeddedServerError, from_os_error
+from app.embedded.failure import DirectoryInUse, EmbeddedServerError, from_os_error
 from app.embedded.postgres import Postgres
 from app.embedded.process import Server
 from app.embedded.valkey import Valkey
 
-__all__ = ["EmbeddedServerError", "EmbeddedServers"]
+__all__ = ["DirectoryInUse", "EmbeddedServerError", "EmbeddedServers"]
 
 
 class EmbeddedServers:

@@ -18,7 +18,7 @@ def read_object(body: bytes, content_type: str | None, content_encoding: str | N
     """
     if content_type is not None and not _is_json(content_type):
         raise UnsupportedMediaType(f"The content type must be application/json, not '{content_type[:100]}'.")
-    if content_encoding not in (None, "identity"):
+    if (content_encoding or "identity").lower() != "identity":
         raise UnsupportedMediaType("Compressed request bodies are not supported: send the JSON as it is.")
     try:
         document = orjson.loads(body)

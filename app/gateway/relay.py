@@ -26,20 +26,21 @@ _TEXT_CHARACTERS_MAX: Final = 256
 
 
 async def relay_plain(attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement) -> Answer:
-    """Return the whole answer for the caller, settled; raises an Operational error when it cannot be used."""
+    """Return the whole answer for the caller, settled.
+
+    Raises an Operational error, settled too, when it cannot be used; and UpstreamFailed when it does not arrive.
+    """
+    attempt.first_byte_seconds = attempt.upstream_seconds
     started = monotonic_seconds()
     try:
         with answer:
             body = await answer.read_all()
-    except UpstreamFailed as failure:
+    finally:
         attempt.upstream_seconds += monotonic_seconds() - started
-        raise failed(attempt, failure, settlement) from failure
-    attempt.upstream_seconds += monotonic_seconds() - started
-    attempt.first_byte_seconds = attempt.upstream_seconds
     document = _parse(body)
     if answer.status >= HTTPStatus.BAD_REQUEST:
         return _refusal(attempt, answer, body, document, settlement)
-    if document is None:
+    if document is None or answer.status >= HTTPStatus.MULTIPLE_CHOICES:
         raise _nonsense(attempt, answer, settlement)
     attempt.answered_model = bounded_text(document.get("model"))
     attempt.service_tier = bounded_text(document.get("service_tier"))
@@ -71,15 +72,16 @@ def failed(attempt: Attempt, failure: UpstreamFailed, settlement: Settlement) ->
 
 
 def abandoned(attempt: Attempt, settlement: Settlement) -> None:
-    """Settle an attempt that was sent and whose caller left before the first byte, or that a stopping Weir gave up."""
+    """Settle an attempt that was sent and whose caller left before the answer, or that a stopping Weir gave up."""
     settlement.estimate(attempt, "client_left", 0, CLIENT_CLOSED_REQUEST)
 
 
 def bounded_text(value: object) -> str | None:
-    """Return a name that an upstream sent, cut to a sane length; None for what is not text."""
+    """Return a name that an upstream sent, fit for the database and the logs; None for what is not text."""
     if not isinstance(value, str):
         return None
-    return value.replace("\0", "")[:_TEXT_CHARACTERS_MAX]
+    # Not printable are control characters, but also what is left of a header that was no UTF-8.
+    return "".join(filter(str.isprintable, value[:_TEXT_CHARACTERS_MAX]))
 
 
 def _refusal(
@@ -104,12 +106,12 @@ def _refusal(
 
 
 def _nonsense(attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement) -> UpstreamAnsweredNonsense:
-    error = UpstreamAnsweredNonsense(
-        f"The upstream '{attempt.plan.upstream.name}' answered {answer.status} with a body that is not a JSON object."
-    )
+    name = attempt.plan.upstream.name
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        error = UpstreamAnsweredNonsense(f"The upstream '{name}' answered with a body that is not a JSON object.")
         settlement.estimate(attempt, "upstream_broke", 0, error.status)
-    else:  # a redirect: nobody did any work
+    else:  # nobody did any work
+        error = UpstreamAnsweredNonsense(f"The upstream '{name}' answered {answer.status}, which is not followed.")
         settlement.release(attempt, error.status)
     return error
 

@@ -13,7 +13,7 @@ import orjson
 from app.core.clock import monotonic_seconds
 from app.errors import Operational, UpstreamAnsweredNonsense, UpstreamTimeout, UpstreamUnreachable
 from app.gateway.answer import Answer
-from app.gateway.relay import abandoned, bounded_text, failed
+from app.gateway.relay import bounded_text
 from app.gateway.settlement import Attempt, Settlement
 from app.gateway.stream import BrokenStream, ChatStream, error_event
 from app.ledger.entries import Outcome
@@ -25,18 +25,15 @@ _UNBUFFERED: Final = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"
 
 
 async def relay_stream(attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement) -> Answer:
-    """Return the stream for the caller once its first bytes are here; raises an Operational error when none come."""
+    """Return the stream for the caller once its first bytes are here; raises UpstreamFailed when none come."""
+    first = b""
     try:
         first = await _read(attempt, answer)
+    finally:
         if not first:
-            raise UpstreamFailed("lost", "its answer ended before it began")
-    except UpstreamFailed as failure:
-        answer.close()
-        raise failed(attempt, failure, settlement) from failure
-    except BaseException:  # the client left, or Weir stops and the grace period is over
-        answer.close()
-        abandoned(attempt, settlement)
-        raise
+            answer.close()
+    if not first:
+        raise UpstreamFailed("lost", "its answer ended before it began")
     attempt.first_byte_seconds = attempt.upstream_seconds
     headers = [*to_caller(answer.header_items()), *_UNBUFFERED]
     return Answer(HTTPStatus.OK, headers, _relay(attempt, answer, settlement, first))
@@ -53,13 +50,13 @@ async def _relay(
             if piece := stream.feed(data):
                 yield piece
             data = await _read(attempt, answer)
+        if piece := stream.finish():
+            yield piece
         if not stream.is_done:
-            error = UpstreamUnreachable(f"The upstream '{attempt.plan.upstream.name}' ended its answer too early.")
-    except UpstreamFailed as failure:
+            raise BrokenStream("a stream that ended without [DONE]")
+    except (BrokenStream, UpstreamFailed) as failure:
         if not stream.is_done:
             error = _broken(attempt, failure)
-    except BrokenStream as broken:
-        error = UpstreamAnsweredNonsense(f"The upstream '{attempt.plan.upstream.name}' sent {broken}.")
     except BaseException:  # the client left, or Weir stops and the grace period is over
         _settle(attempt, stream, settlement, "completed" if stream.is_done else "client_left")
         raise
@@ -80,10 +77,12 @@ async def _read(attempt: Attempt, answer: UpstreamAnswer) -> bytes:
         attempt.upstream_seconds += monotonic_seconds() - started
 
 
-def _broken(attempt: Attempt, failure: UpstreamFailed) -> Operational:
+def _broken(attempt: Attempt, failure: BrokenStream | UpstreamFailed) -> Operational:
     name = attempt.plan.upstream.name
     error: Operational
-    if failure.failure == "timed_out":
+    if isinstance(failure, BrokenStream):
+        error = UpstreamAnsweredNonsense(f"The upstream '{name}' sent {failure}.")
+    elif failure.failure == "timed_out":
         error = UpstreamTimeout(f"The upstream '{name}' stopped in the middle of its answer.")
     else:
         error = UpstreamUnreachable(f"The connection to the upstream '{name}' broke in the middle of its answer.")

@@ -67,6 +67,7 @@ ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     404: _error("No such model or object."),
     413: _error("The body is too large."),
     415: _error("The body is not JSON."),
+    "4XX": _error("Any other refusal, such as 405 or 431."),
     502: _error("The upstream failed; `code` says how."),
     503: _error("Weir cannot do this now; `Retry-After` says when to ask again."),
     504: _error("The upstream did not answer in time."),

@@ -7,7 +7,7 @@ from typing import Final
 from app.core.clock import Clock, monotonic_seconds
 from app.gateway.answer import Answer
 from app.gateway.operations.chat import ChatCompletions, ChatRequest
-from app.gateway.relay import abandoned, failed, relay_plain
+from app.gateway.relay import abandoned, bounded_text, failed, relay_plain
 from app.gateway.relay_stream import relay_stream
 from app.gateway.settlement import Attempt, Settlement
 from app.keys.caller import Caller
@@ -48,14 +48,14 @@ class GatewayService:
         attempt = self._begin(caller, operation, request, plan, context)
         try:
             answer = await self._send(attempt, headers)
+            relay = relay_stream if _is_stream(answer) else relay_plain
+            return await relay(attempt, answer, self._settlement)
         except UpstreamFailed as failure:
             raise failed(attempt, failure, self._settlement) from failure
-        except BaseException:
-            abandoned(attempt, self._settlement)
+        except BaseException:  # most likely the client left, or Weir stops and the grace period is over
+            if not attempt.is_settled:
+                abandoned(attempt, self._settlement)
             raise
-        if answer.status == HTTPStatus.OK and answer.headers.get("content-type", "").startswith(_EVENT_STREAM):
-            return await relay_stream(attempt, answer, self._settlement)
-        return await relay_plain(attempt, answer, self._settlement)
 
     def _begin(
         self, caller: Caller, operation: ChatCompletions, request: ChatRequest, plan: Plan, context: CallContext
@@ -88,5 +88,10 @@ class GatewayService:
             )
         finally:
             attempt.upstream_seconds = monotonic_seconds() - attempt.sent_seconds
-        attempt.upstream_request_id = answer.headers.get("x-request-id")
+        attempt.upstream_request_id = bounded_text(answer.headers.get("x-request-id"))
         return answer
+
+
+def _is_stream(answer: UpstreamAnswer) -> bool:
+    content_type = answer.headers.get("content-type", "")
+    return answer.status == HTTPStatus.OK and content_type.lower().startswith(_EVENT_STREAM)

@@ -5,21 +5,22 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import re
+from itertools import pairwise
 from typing import Any, Final
 
 import orjson
 
-from app.gateway.usage import chat_usage, generated_texts, text_tokens
+from app.gateway.usage import chat_usage, generated_tokens, objects
 from app.prices.usage import Usage
 
 EVENT_BYTES_MAX: Final = 16_777_216
 
 # A quote inside a JSON string is always escaped, so none of these can be met in what a model wrote; nor can a line
 # break, so what starts a line starts an event's line.
-_USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
-_DONE: Final = re.compile(rb"^data:\s*\[DONE\]", re.MULTILINE)
-_ERROR: Final = re.compile(rb'^data:\s*\{\s*"error"', re.MULTILINE)
-_BETWEEN_EVENTS: Final = re.compile(rb"\r?\n\r?\n")
+_NOTABLE: Final = re.compile(rb'"(?:usage|error)"\s*:\s*[{"]')
+_DONE: Final = re.compile(rb"^data: ?\[DONE\]", re.MULTILINE)
+_EVENT_ENDS: Final = (b"\n\n", b"\n\r\n")
+_BETWEEN_EVENTS: Final = re.compile(rb"\n(?:\r?\n)+")
 _RELAYED_BYTES_MAX: Final = 32_768
 
 
@@ -40,8 +41,8 @@ class ChatStream:
         """`[DONE]` has been seen."""
         self.has_error = False
         """The upstream has sent an error event of its own."""
-        self.answered_model: str | None = None
-        self.service_tier: str | None = None
+        self.answered_model: object = None
+        self.service_tier: object = None
         self._hide_usage = hide_usage
         self._pending = b""
         self._relayed = bytearray()
@@ -53,52 +54,48 @@ class ChatStream:
         Raises BrokenStream when an event does not end within `EVENT_BYTES_MAX`.
         """
         data = self._pending + data if self._pending else data
-        end = (
-            max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4) if b"\n\r\n" in data else data.rfind(b"\n\n") + 2
-        )
-        if end < 2:
+        end = max((at + len(end) for end in _EVENT_ENDS if (at := data.rfind(end)) >= 0), default=0)
+        if not end:
             if len(data) > EVENT_BYTES_MAX:
                 raise BrokenStream(f"an event longer than {EVENT_BYTES_MAX} bytes")
             self._pending = data
             return b""
         block, self._pending = data[:end], data[end:]
-        if _USAGE.search(block):
-            block = self._take_usage(block)
+        if _NOTABLE.search(block):
+            block = self._read(block)
         self._relayed += block
         if len(self._relayed) > _RELAYED_BYTES_MAX:
             self._count_relayed()
         self.is_done = self.is_done or _DONE.search(block) is not None
-        self.has_error = self.has_error or _ERROR.search(block) is not None
         return block
 
-    @property
-    def is_cut(self) -> bool:
-        """Whether the bytes so far end inside an event."""
-        return bool(self._pending)
+    def finish(self) -> bytes:
+        """Return what is left to relay when the upstream has ended: a `[DONE]` counts without its empty line too."""
+        return self.feed(b"\n\n") if _DONE.search(self._pending) else b""
 
     def relayed_tokens(self) -> int:
         """Return about how many tokens were relayed: at least one for each event with text in it."""
         self._count_relayed()
         return self._counted_tokens
 
-    def _take_usage(self, block: bytes) -> bytes:
+    def _read(self, block: bytes) -> bytes:
+        """Learn from the events of *block* and return those to relay."""
         kept = []
         for event in _events(block):
-            document = _parse(event) if _USAGE.search(event) else None
-            if document is None:
-                kept.append(event)
-                continue
-            self._learn(document)
-            self.usage = chat_usage(document.get("usage")) or self.usage
-            if not (self._hide_usage and document.get("choices") == []):
-                kept.append(event)
+            document = _parse(event) if _NOTABLE.search(event) else None
+            if document is not None:
+                self._learn(document)
+                self.usage = chat_usage(document.get("usage")) or self.usage
+                self.has_error = self.has_error or bool(document.get("error"))
+                is_usage_chunk = isinstance(document.get("usage"), dict) and document.get("choices") == []
+                if self._hide_usage and is_usage_chunk:
+                    continue
+            kept.append(event)
         return b"".join(kept)
 
     def _learn(self, document: dict[str, Any]) -> None:
-        if isinstance(model := document.get("model"), str):
-            self.answered_model = model[:256]
-        if isinstance(tier := document.get("service_tier"), str):
-            self.service_tier = tier[:64]
+        self.answered_model = document.get("model") or self.answered_model
+        self.service_tier = document.get("service_tier") or self.service_tier
 
     def _count_relayed(self) -> None:
         for event in _events(bytes(self._relayed)):
@@ -106,9 +103,8 @@ class ChatStream:
             if document is None:
                 continue
             self._learn(document)
-            for choice in document.get("choices") or ():
-                delta = choice.get("delta") if isinstance(choice, dict) else None
-                self._counted_tokens += sum(map(text_tokens, generated_texts(delta)))
+            for choice in objects(document.get("choices")):
+                self._counted_tokens += generated_tokens(choice.get("delta"))
         self._relayed.clear()
 
 
@@ -118,14 +114,9 @@ def error_event(envelope: bytes) -> bytes:
 
 
 def _events(block: bytes) -> list[bytes]:
-    """Return the events of *block*, each with the empty line that ends it."""
-    events, start = [], 0
-    for gap in _BETWEEN_EVENTS.finditer(block):
-        events.append(block[start : gap.end()])
-        start = gap.end()
-    if start < len(block):
-        events.append(block[start:])
-    return events
+    """Return the events of *block*, each with the empty line that ends it; *block* ends with one."""
+    ends = [0, *(gap.end() for gap in _BETWEEN_EVENTS.finditer(block))]
+    return [block[start:end] for start, end in pairwise(ends)]
 
 
 def _parse(event: bytes) -> dict[str, Any] | None:

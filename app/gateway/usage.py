@@ -1,6 +1,5 @@
 """What an upstream says that a call used, read with suspicion; and our own count where it says nothing."""
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 from app.prices.usage import Usage
@@ -8,6 +7,7 @@ from app.prices.usage import Usage
 _TOKENS_MAX: Final = 10_000_000_000
 """More than any call can use; a larger number is not a count of anything."""
 _BYTES_PER_TOKEN: Final = 4
+_MEDIA: Final = ("image_url", "input_audio", "file")
 _MEDIA_TOKENS: Final = 1_000
 """Counted for an image, a sound or a file in a message: their size in bytes says nothing about their tokens."""
 
@@ -44,36 +44,42 @@ def _detail(details: object, name: str) -> object:
     return 0 if value is None else value
 
 
-def estimate_input_tokens(messages: list[Any]) -> int:
-    """Return about how many tokens *messages* are: one for every four bytes of text, and a flat count for media."""
-    return sum(map(_estimate, messages))
+def input_tokens(request: object) -> int:
+    """Return about how many tokens the parts of a request are: one for four bytes of text, a flat count for media.
+
+    Names of members are text too: they stand for what surrounds each message, and are sent as they are of tools.
+    """
+    tokens = 0
+    left = [request]
+    while left:  # not by recursion, as a body may be nested deeper than Python recurses
+        value = left.pop()
+        if isinstance(value, str):
+            tokens += text_tokens(value.encode())
+        elif isinstance(value, list):
+            left.extend(value)
+        elif isinstance(value, dict) and value.get("type") in _MEDIA:
+            tokens += _MEDIA_TOKENS
+        elif isinstance(value, dict):
+            left.extend(value)
+            left.extend(value.values())
+    return tokens
 
 
-def _estimate(value: object) -> int:
-    if isinstance(value, str):
-        return text_tokens(value)
-    if isinstance(value, list):
-        return sum(map(_estimate, value))
-    if isinstance(value, dict):
-        if value.get("type") in ("image_url", "input_audio", "file"):
-            return _MEDIA_TOKENS
-        return sum(_estimate(inner) for key, inner in value.items() if key not in ("type", "role"))
-    return 0
-
-
-def text_tokens(text: str) -> int:
-    """Return about how many tokens *text* is, never 0 for text that is there."""
-    return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
-
-
-def generated_texts(message: object) -> Iterator[str]:
-    """Yield every text that the model wrote in a chat message, or in a stream's piece (`delta`) of one."""
+def generated_tokens(message: object) -> int:
+    """Return about how many tokens a chat message, or a stream's piece (`delta`) of one, has from the model."""
     if not isinstance(message, dict):
-        return
-    for name in ("content", "refusal", "reasoning_content"):
-        if isinstance(text := message.get(name), str):
-            yield text
-    for call in message.get("tool_calls") or ():
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict):
-            yield from (text for name in ("name", "arguments") if isinstance(text := function.get(name), str))
+        return 0
+    written = [message.get(name) for name in ("content", "refusal", "reasoning_content")]
+    for call in objects(message.get("tool_calls")):
+        written += [text for part in objects(list(call.values())) for text in part.values()]
+    return sum(text_tokens(text.encode()) for text in written if isinstance(text, str))
+
+
+def text_tokens(text: bytes) -> int:
+    """Return about how many tokens *text* is, never 0 for text that is there."""
+    return -(-len(text) // _BYTES_PER_TOKEN)
+
+
+def objects(value: object) -> list[dict[str, Any]]:
+    """Return the objects in *value*, none when it is no array: an upstream may send anything."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

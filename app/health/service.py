@@ -28,23 +28,27 @@ class Check:
 class HealthService:
     """Checks what this process depends on."""
 
-    def __init__(self, db: Database, redis: Redis, database_health: Dependency, redis_health: Dependency) -> None:
+    def __init__(
+        self, db: Database, redis: Redis, database: Dependency, redis_health: Dependency, ledger: Dependency
+    ) -> None:
         self._db = db
         self._redis = redis
-        self._database_health = database_health
+        self._database = database
         self._redis_health = redis_health
+        self._ledger = ledger
         self.is_draining = False
         """Set when the process was told to stop: calls that are open are finished, no new ones should come."""
 
     async def readiness(self) -> tuple[State, list[Check]]:
         """Return whether calls can be served, and each check with its reason."""
         await asyncio.gather(self._ping_database(), self._redis.ping())
-        reason = "stopping: finishing the calls that are open" if self.is_draining else None
+        stopping = "stopping: finishing the calls that are open" if self.is_draining else None
         checks = [
-            Check("database", self._database_health.is_up, self._database_health.reason, is_required=True),
-            Check("redis", self._redis_health.is_up, self._redis_health.reason, is_required=False),
-            await self._schema(),
-            Check("accepting", not self.is_draining, reason, is_required=True),
+            _check("database", self._database.reason),
+            _check("schema", await self._schema_reason()),
+            _check("ledger", self._ledger.reason),
+            _check("redis", self._redis_health.reason, is_required=False),
+            _check("accepting", stopping),
         ]
         failed = [check for check in checks if not check.is_ok]
         if not failed:
@@ -63,9 +67,17 @@ class HealthService:
         except DatabaseUnavailable:
             return  # its health has the reason
 
-    async def _schema(self) -> Check:
+    async def _schema_reason(self) -> str | None:
+        if not self._database.is_up:
+            return "unknown while the database is away"
         try:
             await check(self._db)
-        except (DatabaseUnavailable, SchemaError) as error:
-            return Check("schema", is_ok=False, reason=str(error), is_required=True)
-        return Check("schema", is_ok=True, reason=None, is_required=True)
+        except DatabaseUnavailable as error:
+            return error.reason
+        except SchemaError as error:
+            return str(error)
+        return None
+
+
+def _check(name: str, reason: str | None, *, is_required: bool = True) -> Check:
+    return Check(name, is_ok=reason is None, reason=reason, is_required=is_required)

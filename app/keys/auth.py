@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from app.keys.service import KeyService
 
 bearer_scheme = HTTPBearer(
-    scheme_name="Weir key",
+    scheme_name="WeirKey",
     description="A key made by Weir: `wk-…` for calls, `wa-…` for administration. Paste it without `Bearer`.",
     auto_error=False,
 )
@@ -42,4 +42,4 @@ def _bearer_token(request: Request) -> str | None:
     if len(values) != 1:
         return None
     scheme, _, token = values[0].partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
+    return token.strip(" \t") if scheme.lower() == "bearer" else None

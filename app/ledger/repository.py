@@ -67,7 +67,7 @@ async def find_entry(tx: AsyncConnection, request_id: str, project_id: str | Non
     if project_id is not None:
         query = query.where(LedgerEntry.project_id == project_id)
     row = (await tx.execute(query.order_by(LedgerEntry.settled_at.desc()).limit(1))).one_or_none()
-    return None if row is None else Entry(*row)
+    return None if row is None else Entry(*row)._replace(flags=tuple(row.flags))
 
 
 async def create_partitions(tx: AsyncConnection, first: datetime, months: int) -> None:
@@ -75,7 +75,6 @@ async def create_partitions(tx: AsyncConnection, first: datetime, months: int) -
     await tx.execute(text("SELECT pg_advisory_xact_lock(hashtext('weir.ledger.partitions'))"))
     for offset in range(months):
         begin, end = _month(first, offset), _month(first, offset + 1)
-
         await tx.execute(
             text(
                 f"CREATE TABLE IF NOT EXISTS ledger_entries_y{begin:%Ym%m} PARTITION OF ledger_entries "

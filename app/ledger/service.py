@@ -28,10 +28,12 @@ class LedgerService:
     """Appends entries and reads receipts."""
 
     def __init__(
-        self, db: Database, health: Dependency, settings: LedgerSettings, metrics: Metrics, clock: Clock
+        self, db: Database, database_health: Dependency, settings: LedgerSettings, metrics: Metrics, clock: Clock
     ) -> None:
+        self.health = Dependency("ledger")
+        """Down while PostgreSQL answers but does not take entries: its disk is full, it only reads, a lock is held."""
         self._db = db
-        self._health = health
+        self._database_health = database_health
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
@@ -44,8 +46,8 @@ class LedgerService:
 
     def admit(self) -> None:
         """Raise Unavailable when a call made now could not be written: such a call must not be sent upstream."""
-        if not self._health.is_up:
-            raise DatabaseUnavailable("The database is not available right now, so no call can be charged or made.")
+        if not (self._database_health.is_up and self.health.is_up):
+            raise Unavailable("The database is not available right now, so no call can be charged or made.")
         if self._group.pending >= self._settings.queue_entries_max:
             raise Unavailable("Too many calls are waiting to be written to the ledger.")
 
@@ -100,7 +102,9 @@ class LedgerService:
             try:
                 async with self._db.hot_connection() as connection:
                     await repository.insert_entries(connection, entries)
-            except DatabaseUnavailable:
+            except DatabaseUnavailable as error:
+                if self._database_health.is_up:
+                    self.health.down(error.reason)
                 await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
                 attempt += 1
             except Exception:
@@ -111,6 +115,7 @@ class LedgerService:
                     await self._flush_alone(entry)
                 break
             else:
+                self.health.up()
                 self._metrics.ledger_flushed(monotonic_seconds() - started)
                 break
         self._metrics.ledger_pending(self._group.pending - len(entries))
@@ -123,5 +128,5 @@ class LedgerService:
             return
 
 
-def _printable(entry: Entry) -> dict[str, str | int | None]:
-    return {name: value if isinstance(value, int) else str(value) for name, value in entry._asdict().items()}
+def _printable(entry: Entry) -> dict[str, object]:
+    return {**entry._asdict(), "id": str(entry.id)}

@@ -24,8 +24,8 @@ from app.settings import Log
 _TRACEBACK_CHARACTERS_MAX: Final = 20_000
 _NUMBER_TYPES: Final = frozenset({int, float, bool, type(None)})
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-# Libraries talk too much below a warning, except those that say when the process starts and stops.
-_HEARD_FROM_INFO: Final = ("uvicorn", "uvicorn.error", "gunicorn", "gunicorn.error", "alembic")
+# These bring handlers of their own.
+_TAKEN_OVER: Final = ("uvicorn", "uvicorn.error", "gunicorn", "gunicorn.error", "alembic")
 
 
 class LineWriter:
@@ -105,16 +105,15 @@ def _parts(settings: Log, stream: BinaryIO | None) -> tuple[LineWriter, dict[str
 
 
 def capture_stdlib(logger: Logger, settings: Log) -> None:
-    """Send the standard library's records to *logger*; uvicorn's access lines end here, as ours say more."""
-    level = _LEVELS[settings.level]
+    """Send the standard library's warnings to *logger*; access lines of servers end here, as ours say more."""
     root = logging.getLogger()
     root.handlers[:] = [StdlibHandler(logger)]
-    root.setLevel(max(level, logging.WARNING))
-    for name in _HEARD_FROM_INFO:
+    root.setLevel(max(_LEVELS[settings.level], logging.WARNING))
+    for name in _TAKEN_OVER:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
-        library.setLevel(max(level, logging.INFO))
+        library.setLevel(logging.NOTSET)
     for name in ("uvicorn.access", "gunicorn.access"):
         access = logging.getLogger(name)
         access.handlers.clear()

@@ -4,6 +4,7 @@ Pure ASGI, as it runs on every call. It must never log a header, a query string 
 """
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -140,9 +141,8 @@ def _fields(call: CallContext, duration_seconds: float) -> dict[str, Any]:
         "duration_ms": round(duration_seconds * 1000, 3),
         "bytes_sent": call.bytes_sent,
     }
-    for name in _OPTIONAL_FIELDS:
-        if (value := getattr(call, name)) is not None:
-            fields[name] = value
+    known = zip(_OPTIONAL_FIELDS, _optional_values(call), strict=True)
+    fields.update([(name, value) for name, value in known if value is not None])
     if call.client_left:
         fields["client_left"] = True
     if call.streamed:
@@ -167,3 +167,4 @@ _OPTIONAL_FIELDS = (
     "outcome",
     "error_code",
 )
+_optional_values = attrgetter(*_OPTIONAL_FIELDS)

@@ -3,7 +3,9 @@
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import structlog
 
 from app.core.db import Database
 from app.core.money import Nano
@@ -13,6 +15,7 @@ from app.prices.cost import cost
 from app.prices.price_file import parse_prices, price_from_row
 from app.prices.usage import Usage
 
+_log: Final = structlog.get_logger()
 _SHIPPED: Final = Path(__file__).with_name("prices.json")
 
 
@@ -31,18 +34,30 @@ class PriceService:
         self._db = db
         self._book = Book()
 
-    async def seed(self) -> int:
-        """Add the shipped prices that the database does not have yet; return how many."""
-        document = json.loads(_SHIPPED.read_bytes())
+    async def seed(self, shipped: bytes | None = None) -> int:
+        """Add the prices of *shipped* that the database does not have yet; return how many.
+
+        One that is there already is never changed, as entries were charged by it; where the shipped one differs
+        (somebody corrected it), a warning says so. To charge by it, it needs a `valid_from` of its own.
+        """
+        document = json.loads(_SHIPPED.read_bytes() if shipped is None else shipped)
         _, prices = parse_prices(document)
         async with self._db.transaction() as tx:
-            return await repository.add_prices(tx, list(zip(prices, document["prices"], strict=True)))
+            added = await repository.add_prices(tx, list(zip(prices, document["prices"], strict=True)))
+            stored = dict(await repository.list_prices(tx))
+        for price, row in zip(prices, document["prices"], strict=True):
+            if stored[price.id] != row:
+                _log.warning("price_differs", price_id=price.id, advice="the database's price goes on being charged")
+        return added
 
     async def load(self) -> None:
-        """Replace the book in memory by what the database has."""
+        """Replace the book in memory by what the database has.
+
+        Raises ValueError, naming the row and the field, for one that cannot be read; the book stays as it was then.
+        """
         async with self._db.transaction() as tx:
             rows = await repository.list_prices(tx)
-        self._book = Book(price_from_row(document, price_id) for price_id, document in rows)
+        self._book = Book([_read(price_id, document) for price_id, document in rows])
 
     def charge(self, models: tuple[str, ...], service_tier: str | None, usage: Usage, at: datetime) -> Charge:
         """Return what *usage* costs at the price of the first of *models* that has one, valid at *at*.
@@ -56,3 +71,10 @@ class PriceService:
                 flags = () if price.is_for(service_tier) else ("tier_not_priced",)
                 return Charge(cost(price, usage), price, flags)
         return Charge(Nano(0), None, ("model_not_priced",))
+
+
+def _read(price_id: str, document: dict[str, Any]) -> Price:
+    try:
+        return price_from_row(document, price_id)
+    except ValueError as error:
+        raise ValueError(f"price {price_id}: {error}") from None

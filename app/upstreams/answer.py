@@ -1,6 +1,6 @@
 """An upstream's answer as the rest of Weir sees it, whatever HTTP client brought it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -15,10 +15,10 @@ class UpstreamAnswer(Protocol):
     def header_items(self) -> Iterable[tuple[str, str]]:
         """Return the headers in order, repeated ones too."""
 
-    async def read_some(self) -> bytes:
+    def read_some(self) -> Awaitable[bytes]:
         """Return the next bytes of the body, b"" at its end; raises UpstreamFailed."""
 
-    async def read_all(self) -> bytes:
+    def read_all(self) -> Awaitable[bytes]:
         """Return the whole body; raises UpstreamFailed, also when it is longer than is allowed."""
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ is how an upstream learns that nobody listens any more.
 """
 
 import asyncio
+import io
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Final, Self
@@ -18,6 +19,7 @@ from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.failure import UpstreamFailed
 
 _READ_BUFFER_BYTES: Final = 65_536
+_SENT_AT_ONCE_BYTES_MAX: Final = 1_048_576
 # What a connection attempt can fail with: DNS, refusal, TLS, a bad certificate. Nothing was sent in any of these.
 _NOT_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
@@ -25,9 +27,10 @@ _NOT_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError
 class HttpAnswer(UpstreamAnswer):
     """An answer that aiohttp is receiving."""
 
-    def __init__(self, response: aiohttp.ClientResponse, settings: UpstreamSettings) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, settings: UpstreamSettings, deadline_seconds: float) -> None:
         self._response = response
         self._settings = settings
+        self._deadline_seconds = deadline_seconds
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
@@ -38,11 +41,11 @@ class HttpAnswer(UpstreamAnswer):
     async def read_some(self) -> bytes:
         """Return the next bytes of the body, b"" at its end; raises UpstreamFailed."""
         try:
-            async with asyncio.timeout(self._settings.between_chunks_timeout_seconds):
+            async with _timeout(self._settings.between_chunks_timeout_seconds, self._deadline_seconds):
                 return await self._response.content.readany()
         except TimeoutError:
             self.close()
-            raise UpstreamFailed("timed_out", "silent in the middle of its answer") from None
+            raise UpstreamFailed("timed_out", "silent for too long, or too long in total") from None
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamFailed("lost", _describe(error)) from error
 
@@ -93,10 +96,13 @@ class UpstreamClient:
 
     async def send(self, method: str, url: URL, headers: CIMultiDict[str], body: bytes | None) -> UpstreamAnswer:
         """Send one request and return its answer as soon as the head is here; raises UpstreamFailed."""
+        deadline_seconds = asyncio.get_running_loop().time() + self._settings.total_timeout_seconds
+        # A large body leaves in pieces, so that other calls go on in between.
+        data = io.BytesIO(body) if body and len(body) > _SENT_AT_ONCE_BYTES_MAX else body
         try:
-            async with asyncio.timeout(self._settings.first_byte_timeout_seconds):
+            async with _timeout(self._settings.first_byte_timeout_seconds, deadline_seconds):
                 response = await self._session.request(
-                    method, url, headers=headers, data=body, allow_redirects=False, compress=False
+                    method, url, headers=headers, data=data, allow_redirects=False, compress=False
                 )
         except _NOT_SENT as error:
             raise UpstreamFailed("not_sent", _describe(error)) from error
@@ -104,11 +110,16 @@ class UpstreamClient:
             raise UpstreamFailed("timed_out", "no answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamFailed("lost", _describe(error)) from error
-        return HttpAnswer(response, self._settings)
+        return HttpAnswer(response, self._settings, deadline_seconds)
 
     async def close(self) -> None:
         """Close every connection."""
         await self._session.close()
+
+
+def _timeout(seconds: float, deadline_seconds: float) -> asyncio.Timeout:
+    """Return a timeout that strikes after *seconds*, or at *deadline_seconds* on the loop's clock if that is sooner."""
+    return asyncio.timeout_at(min(asyncio.get_running_loop().time() + seconds, deadline_seconds))
 
 
 def _describe(error: BaseException) -> str:

@@ -36,7 +36,7 @@ def to_upstream(headers: Iterable[tuple[bytes, bytes]], api_key: str, request_id
     for raw_name, value in headers:
         name = raw_name.decode("latin-1")
         if name in _TO_UPSTREAM or name.startswith(_TO_UPSTREAM_PREFIX):
-            result.add(name, value.decode("latin-1"))
+            result.add(name, value.decode(errors="replace"))
     result["authorization"] = f"Bearer {api_key}"
     result["accept-encoding"] = "identity"
     result["x-request-id"] = request_id
@@ -49,5 +49,6 @@ def to_caller(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     for name, value in headers:
         lower = name.lower()
         if lower in _TO_CALLER or lower.startswith(_TO_CALLER_PREFIX):
-            result.append((lower.encode("latin-1"), value.encode("latin-1")))
+            # As it came: what is not UTF-8 was decoded to surrogates.
+            result.append((lower.encode(), value.encode(errors="surrogateescape")))
     return result

@@ -1,8 +1,9 @@
-"""The models that callers may name, as the upstreams list them."""
+"""The models that callers may name, as the upstreams list them: every field of theirs, valid or not."""
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+import orjson
+from fastapi import APIRouter, Path, Request, Response
 
 from app.deps import CallerDep, UpstreamsDep
 from app.observability.context import call_context
@@ -12,14 +13,19 @@ router = APIRouter(tags=["Models"])
 
 
 @router.get("/models", summary="List models", response_model=ModelList)
-async def list_models(request: Request, _: CallerDep, upstreams: UpstreamsDep) -> dict[str, Any]:
+async def list_models(request: Request, _: CallerDep, upstreams: UpstreamsDep) -> Response:
     """Return the models of every upstream that answers."""
-    return {"object": "list", "data": await upstreams.list_models(request.headers.raw, call_context(request.scope))}
+    models = await upstreams.list_models(request.headers.raw, call_context(request.scope))
+    return _json({"object": "list", "data": models})
 
 
 @router.get("/models/{model:path}", summary="One model", response_model=Model)
 async def get_model(
     request: Request, model: Annotated[str, Path(max_length=256)], _: CallerDep, upstreams: UpstreamsDep
-) -> dict[str, Any]:
+) -> Response:
     """Return one model; its name may hold slashes and colons."""
-    return await upstreams.get_model(model, request.headers.raw, call_context(request.scope))
+    return _json(await upstreams.get_model(model, request.headers.raw, call_context(request.scope)))
+
+
+def _json(document: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(document), media_type="application/json")

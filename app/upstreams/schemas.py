@@ -1,19 +1,17 @@
 """Models on the wire, in OpenAI's shape; what an upstream adds is kept."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
+from pydantic.config import JsonDict
+
+_EXAMPLE: Final[JsonDict] = {"id": "gpt-4o-mini", "object": "model", "created": 1721172741, "owned_by": "system"}
 
 
 class Model(BaseModel):
     """A model that can be named in a call."""
 
-    model_config = ConfigDict(
-        extra="allow",
-        json_schema_extra={
-            "example": {"id": "gpt-4o-mini", "object": "model", "created": 1721172741, "owned_by": "system"}
-        },
-    )
+    model_config = ConfigDict(extra="allow", json_schema_extra={"example": _EXAMPLE})
 
     id: str
     object: Literal["model"] = "model"
@@ -23,6 +21,8 @@ class Model(BaseModel):
 
 class ModelList(BaseModel):
     """Every model, on one page."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"object": "list", "data": [_EXAMPLE]}})
 
     object: Literal["list"] = "list"
     data: list[Model]

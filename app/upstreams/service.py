@@ -10,16 +10,18 @@ import orjson
 import structlog
 from yarl import URL
 
-from app.errors import ModelNotFound, NoUpstream, UpstreamUnreachable
+from app.errors import ModelNotFound, NoUpstream, Operational, UpstreamRejectedCredential, UpstreamUnreachable
 from app.observability.context import CallContext
 from app.observability.tracing import Tracer
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.client import UpstreamClient
-from app.upstreams.failure import UpstreamFailed
+from app.upstreams.failure import UPSTREAM_CREDENTIAL_STATUSES, UpstreamFailed
 from app.upstreams.headers import to_upstream
 from app.upstreams.routing import Plan, Upstream, plan
 
 _log: Final = structlog.get_logger()
+# One upstream that hangs must not keep the models of the others from being listed.
+_MODELS_TIMEOUT_SECONDS: Final = 10.0
 
 
 class UpstreamService:
@@ -29,11 +31,6 @@ class UpstreamService:
         self._client = client
         self._tracer = tracer
         self._upstreams = tuple(upstreams)
-
-    @property
-    def upstreams(self) -> tuple[Upstream, ...]:
-        """Return the configured upstreams."""
-        return self._upstreams
 
     def plan(self, model: str) -> Plan:
         """Return where a call for *model* goes; raises NoUpstream or ModelNotFound."""
@@ -84,28 +81,28 @@ class UpstreamService:
     ) -> dict[str, Any]:
         """Return the object of one model from the upstream that serves it.
 
-        Raises ModelNotFound, NoUpstream, or UpstreamUnreachable.
+        Raises ModelNotFound, NoUpstream, UpstreamUnreachable, or UpstreamRejectedCredential.
         """
-        upstream = self.plan(model).upstream
-        path = f"/models/{quote(model, safe='')}"
-        status, document = await self._get_json(upstream, path, headers, context)
-        if status == HTTPStatus.NOT_FOUND:
+        if not model.strip("."):  # "", "." and ".." are no names but other places: the list, and what is above it
             raise ModelNotFound(model)
-        if status != HTTPStatus.OK or not isinstance(document, dict):
-            raise UpstreamUnreachable(f"The upstream '{upstream.name}' cannot describe this model right now.")
-        return dict(document)
+        upstream = self.plan(model).upstream
+        document = await self._get(upstream, f"/models/{quote(model, safe='')}", headers, context)
+        if document is None:
+            raise ModelNotFound(model)
+        return document
 
     async def _list_one(
         self, upstream: Upstream, headers: tuple[tuple[bytes, bytes], ...], context: CallContext
     ) -> list[dict[str, Any]] | None:
+        """Return the models of one upstream, None when it does not tell."""
         try:
-            status, document = await self._get_json(upstream, "/models", headers, context)
-        except UpstreamUnreachable as error:
+            document = await self._get(upstream, "/models", headers, context) or {}
+        except Operational as error:
             _log.warning("models_not_listed", upstream=upstream.name, reason=error.message)
             return None
-        models = document.get("data") if isinstance(document, dict) else None
-        if status != HTTPStatus.OK or not isinstance(models, list):
-            _log.warning("models_not_listed", upstream=upstream.name, status=status)
+        models = document.get("data")
+        if not isinstance(models, list):
+            _log.warning("models_not_listed", upstream=upstream.name, reason="it did not answer with a list")
             return None
         return [
             model
@@ -113,11 +110,24 @@ class UpstreamService:
             if isinstance(model, dict) and isinstance(model.get("id"), str) and upstream.serves(model["id"])
         ]
 
-    async def _get_json(
+    async def _get(
         self, upstream: Upstream, path: str, headers: Iterable[tuple[bytes, bytes]], context: CallContext
-    ) -> tuple[int, Any]:
+    ) -> dict[str, Any] | None:
+        """Return the JSON object at *path*, None for a 404.
+
+        Raises UpstreamRejectedCredential, or UpstreamUnreachable for every other way not to get it.
+        """
+        unreachable = UpstreamUnreachable(f"The upstream '{upstream.name}' cannot say which models it has right now.")
         try:
-            with await self.send(upstream, "GET", path, headers=headers, context=context) as answer:
-                return answer.status, orjson.loads(await answer.read_all())
-        except (UpstreamFailed, orjson.JSONDecodeError) as error:
-            raise UpstreamUnreachable(f"The upstream '{upstream.name}' did not answer.") from error
+            async with asyncio.timeout(_MODELS_TIMEOUT_SECONDS):
+                with await self.send(upstream, "GET", path, headers=headers, context=context) as answer:
+                    if answer.status in UPSTREAM_CREDENTIAL_STATUSES:
+                        raise UpstreamRejectedCredential(upstream.name)
+                    if answer.status == HTTPStatus.NOT_FOUND:
+                        return None
+                    document = orjson.loads(await answer.read_all())
+        except (UpstreamFailed, TimeoutError, orjson.JSONDecodeError) as error:
+            raise unreachable from error
+        if answer.status != HTTPStatus.OK or not isinstance(document, dict):
+            raise unreachable
+        return document

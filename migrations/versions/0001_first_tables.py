@@ -37,8 +37,10 @@ def upgrade() -> None:
         sa.Column("revoked_at", moment),
         sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name="fk_api_keys_project_id_projects"),
-        sa.CheckConstraint("kind IN ('api', 'admin')", name="ck_api_keys_kind"),
-        sa.CheckConstraint("kind = 'admin' OR project_id IS NOT NULL", name="ck_api_keys_api_keys_have_a_project"),
+        sa.CheckConstraint("kind IN ('api', 'admin')", name=op.f("ck_api_keys_kind")),
+        sa.CheckConstraint(
+            "kind = 'admin' OR project_id IS NOT NULL", name=op.f("ck_api_keys_api_keys_have_a_project")
+        ),
     )
     op.create_index("uq_api_keys_digest", "api_keys", ["digest"], unique=True)
     op.create_index("ix_api_keys_project_id", "api_keys", ["project_id"])
@@ -94,12 +96,12 @@ def create_ledger() -> None:
         sa.Column("gateway_us", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("id", "settled_at", name="pk_ledger_entries"),
         sa.CheckConstraint(
-            "ending IN ('settled', 'estimated', 'released', 'orphaned')", name="ck_ledger_entries_ending"
+            "ending IN ('settled', 'estimated', 'released', 'orphaned')", name=op.f("ck_ledger_entries_ending")
         ),
-        sa.CheckConstraint("cost_nano >= 0", name="ck_ledger_entries_cost_is_not_negative"),
+        sa.CheckConstraint("cost_nano >= 0", name=op.f("ck_ledger_entries_cost_is_not_negative")),
         postgresql_partition_by="RANGE (settled_at)",
     )
-    op.create_index("ix_ledger_entries_project_id_request_id", "ledger_entries", ["project_id", "request_id"])
+    op.create_index("ix_ledger_entries_request_id_project_id", "ledger_entries", ["request_id", "project_id"])
     op.create_index("ix_ledger_entries_project_id_settled_at", "ledger_entries", ["project_id", "settled_at"])
 
 

@@ -9,7 +9,19 @@ from typing import Final
 
 # The first name of a place decides, except that a feature's routers, jobs and auth are doors.
 LAYERS: Final = {
-    "process": {"main", "cli", "worker", "wiring", "routes"},
+    "process": {
+        "banner",
+        "cli",
+        "doctor",
+        "first_run",
+        "gunicorn_conf",
+        "local",
+        "main",
+        "routes",
+        "serve",
+        "wiring",
+        "worker",
+    },
     "door": {"deps"},
     "orchestrator": {"gateway", "batches", "alerts", "dashboard", "health", "privacy"},
     "feature": {
@@ -25,7 +37,7 @@ LAYERS: Final = {
         "upstreams",
     },
     "leaf": {"embedded", "simulator"},
-    "foundation": {"__init__", "core", "error_handlers", "errors", "observability", "settings"},
+    "foundation": {"__init__", "core", "error_handlers", "errors", "observability", "settings", "version"},
 }
 MAY_IMPORT: Final = {
     "process": {"process", "door", "orchestrator", "feature", "leaf", "foundation"},

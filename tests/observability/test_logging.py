@@ -246,9 +246,10 @@ def test_percent_signs_in_a_record_are_not_a_format(output: io.BytesIO) -> None:
 
 
 @pytest.mark.usefixtures("restored_stdlib")
-def test_libraries_are_heard_from_warnings_and_the_server_from_info(output: io.BytesIO) -> None:
+def test_libraries_and_servers_are_heard_from_warnings(output: io.BytesIO) -> None:
     capture_stdlib(build_logger(Log(format="json", level="debug"), output), Log(level="debug"))
-    for name in ("sqlalchemy.pool", "uvicorn.error", "uvicorn.access"):
+    for name in ("sqlalchemy.pool", "uvicorn.error", "uvicorn.access", "gunicorn.error", "alembic"):
         logging.getLogger(name).info("hello from %s", name)
-    assert [line["logger"] for line in lines(output)] == ["uvicorn.error"]
+    logging.getLogger("uvicorn.error").warning("a word of warning")
+    assert [line["event"] for line in lines(output)] == ["a word of warning"]
     assert not logging.getLogger("uvicorn.access").hasHandlers()

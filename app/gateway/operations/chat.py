@@ -9,12 +9,14 @@ from typing import Any, Final
 
 import orjson
 
-from app.errors import InvalidType
+from app.errors import InvalidRequest, InvalidType
 from app.gateway.body import json_name, optional, read_model, read_object, required
-from app.gateway.usage import chat_usage, estimate_input_tokens, generated_texts, text_tokens
+from app.gateway.splice import replace_member
+from app.gateway.usage import chat_usage, generated_tokens, input_tokens, objects
 from app.prices.usage import Usage
 
-_ASK_FOR_USAGE: Final = b'"stream_options":{"include_usage":true}'
+_ASK_FOR_USAGE: Final = b'"stream_options":{"include_usage":true},'
+_INPUT: Final = ("messages", "tools", "functions", "response_format")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +58,21 @@ class ChatCompletions:
 
     def estimated_input(self, body: bytes) -> int:
         """Return about how many input tokens the request in *body* is."""
-        return estimate_input_tokens(orjson.loads(body)["messages"])
+        document = orjson.loads(body)
+        return input_tokens([document.get(name) for name in _INPUT])
 
     def estimated_output(self, document: Mapping[str, Any]) -> int:
         """Return about how many tokens a plain answer that does not say so has generated."""
-        choices = document.get("choices")
-        messages = (choice.get("message") for choice in choices or () if isinstance(choice, dict))
-        return sum(text_tokens(text) for message in messages for text in generated_texts(message))
+        return sum(generated_tokens(choice.get("message")) for choice in objects(document.get("choices")))
 
 
 def _with_usage(body: bytes, document: dict[str, Any], options: dict[str, Any]) -> bytes:
-    """Return *body* asking for usage: its bytes stay, unless it has stream options that must be rewritten."""
-    if "stream_options" in document:
-        return orjson.dumps({**document, "stream_options": {**options, "include_usage": True}})
-    start = body.index(b"{") + 1
-    return body[:start] + _ASK_FOR_USAGE + b"," + body[start:]
+    """Return *body* asking for usage, every byte as it came but those of the stream options."""
+    if "stream_options" not in document:
+        start = body.index(b"{") + 1
+        return body[:start] + _ASK_FOR_USAGE + body[start:]
+    try:
+        asking = orjson.dumps({**options, "include_usage": True})
+    except orjson.JSONEncodeError:  # it writes less deeply nested JSON than it reads
+        raise InvalidRequest("Invalid 'stream_options': nested too deeply.", param="stream_options") from None
+    return replace_member(body, "stream_options", asking)

@@ -1,0 +1,62 @@
+"""Redis may vanish at any moment: it is noticed within its timeout, said once, and it comes back by itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from app.core.health import Dependency
+from app.core.redis import Redis
+from app.settings import Redis as RedisSettings
+from tests.fixtures.own_servers import OwnServer
+
+
+@pytest.fixture
+async def redis(own_valkey: OwnServer) -> AsyncIterator[Redis]:
+    redis = Redis(own_valkey.url, RedisSettings(timeout_seconds=0.25), Dependency("redis"))
+    yield redis
+    await redis.close()
+
+
+async def test_a_redis_that_is_killed_is_noticed_and_comes_back_without_a_restart(
+    redis: Redis, own_valkey: OwnServer
+) -> None:
+    assert await redis.ping()
+
+    with capture_logs() as lines:
+        own_valkey.kill()
+        assert not await redis.ping()
+        assert not await redis.ping()
+        reason = redis._health.reason
+        own_valkey.start()
+        assert await redis.ping()
+
+    assert reason is not None
+    assert "ConnectionError" in reason
+    assert redis._health.is_up
+    assert [line["event"] for line in lines] == ["dependency_lost", "dependency_back"]
+
+
+async def test_a_redis_that_hangs_is_waited_for_no_longer_than_its_timeout(redis: Redis, own_valkey: OwnServer) -> None:
+    assert await redis.ping()
+
+    own_valkey.freeze()
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(*(redis.ping() for _ in range(4))) == [False] * 4
+    assert "Timeout" in str(redis._health.reason)
+
+    own_valkey.thaw()
+    assert await redis.ping()
+
+
+async def test_a_wrong_password_is_a_reason_that_does_not_tell_it(own_valkey: OwnServer) -> None:
+    password = own_valkey.url.split(":")[2].split("@")[0]
+    url = own_valkey.url.replace(password, "a-wrong-password")
+    redis = Redis(url, RedisSettings(), Dependency("redis"))
+
+    assert not await redis.ping()
+
+    assert "invalid username-password pair" in str(redis._health.reason)
+    assert "a-wrong-password" not in str(redis._health.reason)
+    await redis.close()

@@ -1,0 +1,45 @@
+"""Which upstream serves which model."""
+
+import pytest
+
+from app.errors import ModelNotFound, NoUpstream
+from app.observability.tracing import Tracer
+from app.settings import Settings
+from app.upstreams.client import UpstreamClient
+from app.upstreams.routing import Plan, Upstream, plan
+from app.upstreams.service import UpstreamService
+
+SIMULATOR = Upstream("simulator", "http://127.0.0.1:1/v1", "planted-key", models=("sim-*",))
+LOCAL = Upstream("local", "http://127.0.0.1:2/v1", "planted-key", models=("llama-?", "gpt-*-local"))
+OPENAI = Upstream("openai", "http://127.0.0.1:3/v1", "planted-key", models=("*",))
+
+
+@pytest.mark.parametrize(
+    ("model", "upstream"),
+    [
+        ("sim-small", SIMULATOR),
+        ("llama-3", LOCAL),
+        ("gpt-5-local", LOCAL),
+        ("gpt-5", OPENAI),
+        ("SIM-small", OPENAI),
+        ("llama-33", OPENAI),
+        ("org/model:7b", OPENAI),
+    ],
+)
+def test_the_first_upstream_whose_pattern_matches_serves_a_model(model: str, upstream: Upstream) -> None:
+    assert plan([SIMULATOR, LOCAL, OPENAI], model) == Plan(upstream, model)
+
+
+async def test_a_model_that_nobody_serves_is_not_found_and_without_upstreams_the_operator_is_told() -> None:
+    client = UpstreamClient(Settings().upstream)
+    try:
+        with pytest.raises(ModelNotFound):
+            UpstreamService(client, [SIMULATOR, LOCAL], Tracer()).plan("gpt-5")
+        with pytest.raises(NoUpstream):
+            UpstreamService(client, [SIMULATOR], Tracer()).plan("gpt-5")
+    finally:
+        await client.close()
+
+
+def test_an_upstream_does_not_show_its_key() -> None:
+    assert "planted" not in repr(Plan(OPENAI, "gpt-5"))
