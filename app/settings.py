@@ -128,6 +128,15 @@ class Ledger(Group):
     partitions_months_ahead: int = Field(3, ge=1, le=24, description="Monthly partitions made ahead of time.")
 
 
+class Budgets(Group):
+    """Reservations: what is promised before a call is sent."""
+
+    heartbeat_interval_seconds: Seconds = Field(5, description="How often a process says that it is alive.")
+    lease_seconds: Seconds = Field(
+        15, description="Silence after which a process is taken for dead, and its open calls are charged by another."
+    )
+
+
 class Log(Group):
     """Structured logs on standard output."""
 
@@ -193,6 +202,7 @@ class Settings(BaseSettings):
     redis: Redis = Redis()
     keys: Keys = Keys()
     upstream: Upstream = Upstream()
+    budgets: Budgets = Budgets()
     ledger: Ledger = Ledger()
     log: Log = Log()
     tracing: Tracing = Tracing()

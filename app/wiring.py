@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from app.budgets.service import BudgetService
 from app.core import schema
 from app.core.clock import Clock, utc_now
 from app.core.db import Database, DatabaseUnavailable
@@ -66,6 +67,8 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
         await prices.load()
         ledger = LedgerService(db, database_health, settings.ledger, metrics, clock)
         await ledger.create_partitions()
+        budgets = BudgetService(db, ledger, settings.budgets, clock)
+        await budgets.start()
         keys = KeyService(db, settings.keys.pepper.get_secret_value().encode(), settings.keys, clock)
         client = UpstreamClient(settings.upstream)
         stack.push_async_callback(client.close)
@@ -75,10 +78,11 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
         notices.subscribe(KEYS_CHANGED, keys.forget)
         notices.start()
         stack.push_async_callback(notices.close)
+        stack.push_async_callback(budgets.close)
         stack.push_async_callback(ledger.close, settings.server.shutdown_grace_seconds)
-        await _in_background(stack, health.watch(), ledger.keep_partitions(), _refresh(prices))
+        await _in_background(stack, health.watch(), budgets.keep_alive(), ledger.keep_partitions(), _refresh(prices))
         yield Wiring(
-            gateway=GatewayService(upstreams, ledger, Settlement(prices, ledger, clock), clock),
+            gateway=GatewayService(upstreams, prices, budgets, ledger, Settlement(prices, budgets, clock), clock),
             health=health,
             keys=keys,
             ledger=ledger,

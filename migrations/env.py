@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from alembic import context
 from sqlalchemy import Connection, text
 
+from app.budgets import models as budgets
 from app.core import schema
 from app.core.db import Database
 from app.core.health import Dependency
@@ -22,7 +23,7 @@ from app.settings import load_settings
 if TYPE_CHECKING:
     from sqlalchemy.sql.schema import SchemaItem
 
-TABLES_FROM = (keys, ledger, prices, projects)
+TABLES_FROM = (budgets, keys, ledger, prices, projects)
 _LOCK_TIMEOUT_MS = 5_000
 _STATEMENT_TIMEOUT_MS = 600_000
 

@@ -6,7 +6,7 @@ Never held across a call to an upstream: a connection is borrowed for one short 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -23,6 +23,9 @@ _AWAY: Final = ("08", "28", "3D", "53300", "57P")
 # that took too long, a serialization failure or deadlock, a standby that only reads.
 _BUSY: Final = ("53", "57014", "55P03", "40001", "40P01", "25006")
 
+
+HotConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+"""A bare connection, handed by a service to its repository for the statements that run for every call."""
 
 Transaction = AsyncConnection
 """A connection inside a transaction, handed by a service to its repository."""

@@ -66,7 +66,9 @@ def failed(attempt: Attempt, failure: UpstreamFailed, settlement: Settlement) ->
         error = UpstreamTimeout(f"The upstream '{name}' did not answer in time.")
     else:
         error = UpstreamUnreachable(f"The connection to the upstream '{name}' failed.")
-    if failure.failure != "not_sent":
+    if failure.failure == "not_sent":
+        settlement.cancel(attempt)
+    else:
         settlement.estimate(attempt, "upstream_broke", 0, error.status)
     return error
 

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
+from app.budgets.reservation import Reservation
+from app.budgets.service import BudgetService
 from app.core.clock import Clock, monotonic_seconds
+from app.core.ids import new_uuid7
 from app.gateway.answer import Answer
 from app.gateway.operations.chat import ChatCompletions, ChatRequest
 from app.gateway.relay import abandoned, bounded_text, failed, relay_plain
@@ -13,6 +16,7 @@ from app.gateway.settlement import Attempt, Settlement
 from app.keys.caller import Caller
 from app.ledger.service import LedgerService
 from app.observability.context import CallContext
+from app.prices.service import PriceService
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.failure import UpstreamFailed
 from app.upstreams.routing import Plan
@@ -24,8 +28,18 @@ _EVENT_STREAM: Final = "text/event-stream"
 class GatewayService:
     """Runs metered calls."""
 
-    def __init__(self, upstreams: UpstreamService, ledger: LedgerService, settlement: Settlement, clock: Clock) -> None:
+    def __init__(
+        self,
+        upstreams: UpstreamService,
+        prices: PriceService,
+        budgets: BudgetService,
+        ledger: LedgerService,
+        settlement: Settlement,
+        clock: Clock,
+    ) -> None:
         self._upstreams = upstreams
+        self._prices = prices
+        self._budgets = budgets
         self._ledger = ledger
         self._settlement = settlement
         self._clock = clock
@@ -40,12 +54,13 @@ class GatewayService:
     ) -> Answer:
         """Return the answer to *request*, its cost settled when the answer ends; raises a WeirError.
 
-        The story, one level of calls: plan, (limits and the reservation of a ceiling take their place here), send,
+        The story, one level of calls: plan, (limits take their place here), reserve the most that it can cost, send,
         relay, and settlement on the way out.
         """
         plan = self._upstreams.plan(request.model)
         self._ledger.admit()
         attempt = self._begin(caller, operation, request, plan, context)
+        await self._budgets.reserve(self._reservation(attempt))
         try:
             answer = await self._send(attempt, headers)
             relay = relay_stream if _is_stream(answer) else relay_plain
@@ -65,18 +80,38 @@ class GatewayService:
         context.model = request.model
         context.upstream = plan.upstream.name
         context.streamed = request.streamed
+        started_at = self._clock()
         return Attempt(
+            id=new_uuid7(int(started_at.timestamp() * 1_000)),
             context=context,
             key_id=caller.key_id,
             project_id=caller.project_id,
             operation=operation,
             request=request,
             plan=plan,
-            started_at=self._clock(),
-            sent_seconds=monotonic_seconds(),
+            started_at=started_at,
+        )
+
+    def _reservation(self, attempt: Attempt) -> Reservation:
+        request, model = attempt.request, attempt.plan.model
+        ceiling = self._prices.ceiling(model, request.service_tier, request.bound, attempt.started_at)
+        return Reservation(
+            id=attempt.id,
+            process_id=self._budgets.process_id,
+            request_id=attempt.context.request_id,
+            project_id=attempt.project_id,
+            key_id=attempt.key_id,
+            operation=attempt.operation.name,
+            upstream=attempt.plan.upstream.name,
+            model=model,
+            streamed=request.streamed,
+            ceiling_nano=ceiling.nano,
+            price_id=ceiling.price_id,
+            started_at=attempt.started_at,
         )
 
     async def _send(self, attempt: Attempt, headers: Sequence[tuple[bytes, bytes]]) -> UpstreamAnswer:
+        sent_seconds = monotonic_seconds()
         try:
             answer = await self._upstreams.send(
                 attempt.plan.upstream,
@@ -87,7 +122,7 @@ class GatewayService:
                 body=attempt.request.body,
             )
         finally:
-            attempt.upstream_seconds = monotonic_seconds() - attempt.sent_seconds
+            attempt.upstream_seconds = monotonic_seconds() - sent_seconds
         attempt.upstream_request_id = bounded_text(answer.headers.get("x-request-id"))
         return answer
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
+from app.budgets.service import BudgetService
 from app.core.clock import Clock, monotonic_seconds
-from app.core.ids import new_uuid7
 from app.core.money import Nano
 from app.gateway.operations.chat import ChatCompletions, ChatRequest
 from app.ledger.entries import Ending, Entry, Outcome
-from app.ledger.service import LedgerService
 from app.observability.context import CallContext
 from app.prices.service import Charge, PriceService
 from app.prices.usage import Usage
@@ -24,6 +24,8 @@ _COLUMNS: Final = frozenset(Entry._fields)
 class Attempt:
     """One request as it is sent to one upstream; moments and durations are in seconds."""
 
+    id: UUID
+    """Of its reservation, and of its ledger entry."""
     context: CallContext
     key_id: str
     project_id: str
@@ -31,8 +33,6 @@ class Attempt:
     request: ChatRequest
     plan: Plan
     started_at: datetime
-    sent_seconds: float
-    """When it was sent, on the monotonic clock."""
     upstream_seconds: float = 0.0
     """Spent waiting for the upstream so far."""
     first_byte_seconds: float | None = None
@@ -44,11 +44,11 @@ class Attempt:
 
 
 class Settlement:
-    """Ends attempts: each exactly once, in exactly one of three ways."""
+    """Ends attempts: each exactly once, in exactly one of four ways."""
 
-    def __init__(self, prices: PriceService, ledger: LedgerService, clock: Clock) -> None:
+    def __init__(self, prices: PriceService, budgets: BudgetService, clock: Clock) -> None:
         self._prices = prices
-        self._ledger = ledger
+        self._budgets = budgets
         self._clock = clock
 
     def settle(self, attempt: Attempt, outcome: Outcome, usage: Usage, status: int) -> Nano:
@@ -68,16 +68,24 @@ class Settlement:
         """End *attempt* for nothing: the upstream refused it."""
         self._end(attempt, "released", "upstream_refused", _NO_USAGE, status)
 
-    def _end(self, attempt: Attempt, ending: Ending, outcome: Outcome, usage: Usage, status: int) -> Nano:
+    def cancel(self, attempt: Attempt) -> None:
+        """End *attempt* without an entry: nothing was sent."""
+        self._mark(attempt)
+        self._budgets.release(attempt.id)
+
+    def _mark(self, attempt: Attempt) -> None:
         if attempt.is_settled:
             raise RuntimeError(f"an attempt of request {attempt.context.request_id} ended twice")
         attempt.is_settled = True
+
+    def _end(self, attempt: Attempt, ending: Ending, outcome: Outcome, usage: Usage, status: int) -> Nano:
+        self._mark(attempt)
         charge = _FREE if ending == "released" else self._charge(attempt, usage)
         now = self._clock()
         total_seconds = monotonic_seconds() - attempt.context.started_seconds
-        self._ledger.append(
+        self._budgets.settle(
             Entry(
-                id=new_uuid7(int(now.timestamp() * 1_000)),
+                id=attempt.id,
                 settled_at=now,
                 request_id=attempt.context.request_id,
                 project_id=attempt.project_id,

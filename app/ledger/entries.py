@@ -9,7 +9,7 @@ from app.core.money import Nano
 Ending = Literal["settled", "estimated", "released", "orphaned"]
 """How the money of a call ended: usage known, usage counted by us, nothing owed, or its process died."""
 
-Outcome = Literal["completed", "no_usage", "upstream_broke", "client_left", "upstream_refused"]
+Outcome = Literal["completed", "no_usage", "upstream_broke", "client_left", "upstream_refused", "process_died"]
 """How the call itself ended."""
 
 

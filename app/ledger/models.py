@@ -17,7 +17,7 @@ class LedgerEntry(Base):
     __table_args__ = (
         PrimaryKeyConstraint("id", "settled_at"),
         CheckConstraint("ending IN ('settled', 'estimated', 'released', 'orphaned')", name="ending"),
-        CheckConstraint("cost_nano >= 0", name="cost_is_not_negative"),
+        CheckConstraint("cost_nano >= 0 OR 'correction' = ANY (flags)", name="cost_is_not_negative"),
         Index("ix_ledger_entries_request_id_project_id", "request_id", "project_id"),
         Index("ix_ledger_entries_project_id_settled_at", "project_id", "settled_at"),
         {"postgresql_partition_by": "RANGE (settled_at)"},

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -58,6 +59,16 @@ async def insert_entries(connection: "asyncpg.Connection[asyncpg.Record]", entri
     columns[_FLAGS] = [",".join(flags) for flags in columns[_FLAGS]]
     columns[_OTHER_UNITS] = [units and orjson.dumps(units).decode() for units in columns[_OTHER_UNITS]]
     await connection.execute(_INSERT, *columns)
+
+
+async def find_written(
+    connection: "asyncpg.Connection[asyncpg.Record]", ids: Sequence[UUID]
+) -> dict[UUID, list[tuple[str, int]]]:
+    """Return the endings and costs of the entries with *ids*, in every partition."""
+    found: dict[UUID, list[tuple[str, int]]] = {}
+    for row in await connection.fetch("SELECT id, ending, cost_nano FROM ledger_entries WHERE id = ANY($1)", ids):
+        found.setdefault(row["id"], []).append((row["ending"], row["cost_nano"]))
+    return found
 
 
 async def find_entry(tx: AsyncConnection, request_id: str, project_id: str | None) -> Entry | None:

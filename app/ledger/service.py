@@ -1,13 +1,14 @@
 """The ledger: every upstream call is written once, by group commit, on a task that no departing client can cancel."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
+from uuid import UUID
 
 import structlog
 
 from app.core.clock import Clock, monotonic_seconds
-from app.core.db import Database, DatabaseUnavailable
+from app.core.db import Database, DatabaseUnavailable, HotConnection
 from app.core.group_commit import GroupCommit
 from app.core.health import Dependency
 from app.errors import NotFound, Unavailable
@@ -24,6 +25,14 @@ _RECEIPT_WAIT_SECONDS: Final = (0.0, 0.05, 0.15, 0.3)
 _PARTITION_CHECK_SECONDS: Final = 3_600.0
 
 
+Claim = Callable[[HotConnection, Sequence[Entry]], Awaitable[list[Entry]]]
+"""Asked inside the transaction that writes entries: returns those that may be written, each in its final form."""
+
+
+async def _claim_all(_: HotConnection, entries: Sequence[Entry]) -> list[Entry]:
+    return list(entries)
+
+
 class LedgerService:
     """Appends entries and reads receipts."""
 
@@ -37,12 +46,17 @@ class LedgerService:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
+        self._claim: Claim = _claim_all
         self._group: GroupCommit[Entry, None] = GroupCommit(self._flush, batch_max=_BATCH_MAX)
 
     @property
     def pending(self) -> int:
         """How many entries are not committed yet."""
         return self._group.pending
+
+    def settle_with(self, claim: Claim) -> None:
+        """Let *claim* decide, in the transaction that writes them, which entries may be written."""
+        self._claim = claim
 
     def admit(self) -> None:
         """Raise Unavailable when a call made now could not be written: such a call must not be sent upstream."""
@@ -54,6 +68,15 @@ class LedgerService:
     def append(self, entry: Entry) -> None:
         """Queue *entry* for the next commit; it is retried until PostgreSQL has it."""
         self._group.submit(entry)
+
+    async def write(self, connection: HotConnection, entries: Sequence[Entry]) -> None:
+        """Write *entries* in the transaction that *connection* is in."""
+        if entries:
+            await repository.insert_entries(connection, entries)
+
+    async def written(self, connection: HotConnection, ids: Sequence[UUID]) -> dict[UUID, list[tuple[str, int]]]:
+        """Return what the ledger says of *ids*: for each that it has, every (ending, cost in nano-dollars)."""
+        return await repository.find_written(connection, ids)
 
     async def get_receipt(self, caller: Caller, request_id: str) -> Entry:
         """Return the entry of one request as far as *caller* may see it; raises NotFound.
@@ -100,8 +123,8 @@ class LedgerService:
             self._metrics.ledger_pending(self._group.pending)
             started = monotonic_seconds()
             try:
-                async with self._db.hot_connection() as connection:
-                    await repository.insert_entries(connection, entries)
+                async with self._db.hot_connection() as connection, connection.transaction():
+                    await self.write(connection, await self._claim(connection, entries))
             except DatabaseUnavailable as error:
                 if self._database_health.is_up:
                     self.health.down(error.reason)

@@ -11,11 +11,13 @@ from app.core.db import Database
 from app.core.money import Nano
 from app.prices import repository
 from app.prices.book import Book, Price
-from app.prices.cost import cost
+from app.prices.cost import ceiling, cost
 from app.prices.price_file import parse_prices, price_from_row
 from app.prices.usage import Usage
 
 _log: Final = structlog.get_logger()
+OUTPUT_TOKENS_DEFAULT: Final = 16_384
+"""Expected of a model whose price names no maximum, when the request names none either."""
 _SHIPPED: Final = Path(__file__).with_name("prices.json")
 
 
@@ -25,6 +27,23 @@ class Charge(NamedTuple):
     cost: Nano
     price: Price | None
     flags: tuple[str, ...]
+
+
+class Bound(NamedTuple):
+    """The most that a request can use, as far as it says so itself."""
+
+    input_tokens: int
+    output_tokens: int | None
+    """For each choice; None when the request names no maximum."""
+    choices: int
+    may_hold_audio: bool
+
+
+class Ceiling(NamedTuple):
+    """The most that a call can cost, and by which price."""
+
+    nano: Nano
+    price_id: str | None
 
 
 class PriceService:
@@ -59,6 +78,13 @@ class PriceService:
             rows = await repository.list_prices(tx)
         self._book = Book([_read(price_id, document) for price_id, document in rows])
 
+    def ceiling(self, model: str, service_tier: str | None, bound: Bound, at: datetime) -> Ceiling:
+        """Return the most that a call within *bound* can cost; nothing for a model without a price."""
+        price = self._book.find(model, service_tier, at)
+        if price is None:
+            return Ceiling(Nano(0), None)
+        return Ceiling(ceiling(price, _bounded_usage(price, bound)), price.id)
+
     def charge(self, models: tuple[str, ...], service_tier: str | None, usage: Usage, at: datetime) -> Charge:
         """Return what *usage* costs at the price of the first of *models* that has one, valid at *at*.
 
@@ -71,6 +97,17 @@ class PriceService:
                 flags = () if price.is_for(service_tier) else ("tier_not_priced",)
                 return Charge(cost(price, usage), price, flags)
         return Charge(Nano(0), None, ("model_not_priced",))
+
+
+def _bounded_usage(price: Price, bound: Bound) -> Usage:
+    input_tokens = min(bound.input_tokens, price.context_tokens_max or bound.input_tokens)
+    output_tokens = bound.choices * (bound.output_tokens or price.output_tokens_max or OUTPUT_TOKENS_DEFAULT)
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        input_audio_tokens=input_tokens if bound.may_hold_audio else 0,
+        output_audio_tokens=output_tokens if bound.may_hold_audio else 0,
+    )
 
 
 def _read(price_id: str, document: dict[str, Any]) -> Price:

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from app.core.clock import utc_now
-from app.core.ids import new_id
+from app.core.ids import new_id, new_uuid7
 from app.gateway.answer import Answer
 from app.gateway.operations.chat import ChatCompletions
 from app.gateway.settlement import Attempt
@@ -61,6 +61,7 @@ async def test_a_stream_that_is_closed_before_its_end_has_its_row(weir: RunningW
 async def test_an_attempt_cannot_end_twice(weir: RunningWeir) -> None:
     upstreams, settlement = weir.wiring.upstreams, weir.wiring.gateway._settlement
     attempt = Attempt(
+        id=new_uuid7(0),
         context=CallContext(new_id("req"), 0.0, "POST", "/v1/chat/completions"),
         key_id="key_test",
         project_id="proj_default",
@@ -68,7 +69,6 @@ async def test_an_attempt_cannot_end_twice(weir: RunningWeir) -> None:
         request=CHAT.read(orjson.dumps(HELLO), {}),
         plan=upstreams.plan("gpt-4o-mini"),
         started_at=utc_now(),
-        sent_seconds=0.0,
     )
     settlement.estimate(attempt, "client_left", 0, 499)
     with pytest.raises(RuntimeError, match="ended twice"):

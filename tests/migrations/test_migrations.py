@@ -11,11 +11,12 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from app.budgets import models as _budgets  # noqa: F401 - their tables are in Base
 from app.core import schema
 from app.core.clock import utc_now
 from app.core.db import Database
 from app.core.orm import Base
-from app.keys import models as _keys  # noqa: F401 - their tables are in Base
+from app.keys import models as _keys  # noqa: F401
 from app.ledger import models as _ledger  # noqa: F401
 from app.ledger import repository as ledger
 from app.prices import models as _prices  # noqa: F401
