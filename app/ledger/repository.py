@@ -37,6 +37,7 @@ _TYPES: Final = {
         "bigint",
     ),
 }
+_ENTRIES_MAX: Final = 20
 _COLUMNS: Final = ", ".join(Entry._fields)
 _FLAGS: Final = Entry._fields.index("flags")
 _OTHER_UNITS: Final = Entry._fields.index("other_units")
@@ -71,14 +72,14 @@ async def find_written(
     return found
 
 
-async def find_entry(tx: AsyncConnection, request_id: str, project_id: str | None) -> Entry | None:
-    """Return the newest entry of one request; only of *project_id* unless that is None."""
+async def find_entries(tx: AsyncConnection, request_id: str, project_id: str | None) -> list[Entry]:
+    """Return the newest entries of one request, newest first; only of *project_id* unless that is None."""
     columns = [getattr(LedgerEntry, name) for name in Entry._fields]
     query = select(*columns).where(LedgerEntry.request_id == request_id)
     if project_id is not None:
         query = query.where(LedgerEntry.project_id == project_id)
-    row = (await tx.execute(query.order_by(LedgerEntry.settled_at.desc()).limit(1))).one_or_none()
-    return None if row is None else Entry(*row)._replace(flags=tuple(row.flags))
+    newest = query.order_by(LedgerEntry.settled_at.desc()).limit(_ENTRIES_MAX)
+    return [Entry(*row)._replace(flags=tuple(row.flags)) for row in await tx.execute(newest)]
 
 
 async def create_partitions(tx: AsyncConnection, first: datetime, months: int) -> None:

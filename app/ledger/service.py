@@ -11,6 +11,7 @@ from app.core.clock import Clock, monotonic_seconds
 from app.core.db import Database, DatabaseUnavailable, HotConnection
 from app.core.group_commit import GroupCommit
 from app.core.health import Dependency
+from app.core.money import Nano
 from app.errors import NotFound, Unavailable
 from app.keys.caller import Caller
 from app.ledger import repository
@@ -86,9 +87,9 @@ class LedgerService:
         for seconds in _RECEIPT_WAIT_SECONDS:
             await asyncio.sleep(seconds)
             async with self._db.transaction() as tx:
-                entry = await repository.find_entry(tx, request_id, caller.project_id)
-            if entry is not None:
-                return entry
+                entries = await repository.find_entries(tx, request_id, caller.project_id)
+            if entries:
+                return _corrected(entries)
         raise NotFound(f"There is no request '{request_id}'.", param="request_id")
 
     async def drain(self) -> None:
@@ -149,6 +150,12 @@ class LedgerService:
             await self._flush([entry])
         except Exception:  # noqa: BLE001 - already logged in full by _flush
             return
+
+
+def _corrected(entries: Sequence[Entry]) -> Entry:
+    """Return the newest of *entries*, newest first, at what all entries of the same attempt add up to."""
+    newest = entries[0]
+    return newest._replace(cost_nano=Nano(sum(entry.cost_nano for entry in entries if entry.id == newest.id)))
 
 
 def _printable(entry: Entry) -> dict[str, object]:

@@ -1,0 +1,243 @@
+"""Nothing is sent without a committed reservation, and each one ends exactly once, whoever ends it."""
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from app.budgets import repository
+from app.budgets.service import BudgetService
+from app.core.db import Database, DatabaseUnavailable
+from app.ledger.entries import Entry
+from tests.budgets.conftest import (
+    ledger_rows,
+    make_entry,
+    make_reservation,
+    open_budgets,
+    open_reservations,
+)
+from tests.fixtures.own_servers import OwnServer
+from tests.fixtures.waiting import until
+from tests.ledger.conftest import open_database, open_ledger
+
+DEAD = 0.0
+"""A lease that nobody keeps."""
+
+
+async def reserved(budgets: BudgetService, **changes: object) -> Entry:
+    """Reserve, and return the entry that settles it."""
+    reservation = make_reservation(process_id=budgets.process_id, **changes)
+    await budgets.reserve(reservation)
+    return make_entry(id=reservation.id, request_id=reservation.request_id)
+
+
+async def stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def settle(budgets: BudgetService, *entries: Entry) -> None:
+    for entry in entries:
+        budgets.settle(entry)
+    await budgets._ledger.drain()
+
+
+async def sweep(db: Database, *, lease_seconds: float) -> int:
+    """Sweep as another process, to which every heartbeat older than *lease_seconds* is a death."""
+    other = open_budgets(db)
+    other._settings = other._settings.model_copy(update={"lease_seconds": lease_seconds})
+    return await other.sweep()
+
+
+async def test_a_reservation_is_there_before_and_gone_after_its_settlement(db: Database) -> None:
+    budgets = open_budgets(db)
+    await budgets.start()
+    entry = await reserved(budgets)
+    assert await open_reservations(db) == 1
+
+    await settle(budgets, entry)
+
+    assert await open_reservations(db) == 0
+    assert await ledger_rows(db) == [(entry.request_id, "settled", 5_700, [])]
+
+
+async def test_a_hundred_reservations_at_once_are_each_settled_once(db: Database) -> None:
+    budgets = open_budgets(db)
+    await budgets.start()
+    entries = await asyncio.gather(*(reserved(budgets) for _ in range(100)))
+    assert await open_reservations(db) == 100
+
+    await settle(budgets, *entries)
+
+    assert await open_reservations(db) == 0
+    assert sorted(row[0] for row in await ledger_rows(db)) == sorted(entry.request_id for entry in entries)
+
+
+async def test_what_is_released_leaves_no_entry(db: Database) -> None:
+    budgets = open_budgets(db)
+    await budgets.start()
+    entry = await reserved(budgets)
+
+    budgets.release(entry.id)
+    await budgets._releasing.drain()
+
+    assert await open_reservations(db) == 0
+    assert await ledger_rows(db) == []
+
+
+async def test_a_settlement_that_is_sent_twice_is_written_once(db: Database) -> None:
+    budgets = open_budgets(db)
+    await budgets.start()
+    entry = await reserved(budgets)
+
+    await settle(budgets, entry)
+    await settle(budgets, entry)
+
+    assert len(await ledger_rows(db)) == 1
+
+
+async def test_the_living_are_not_swept(db: Database) -> None:
+    budgets = open_budgets(db)
+    await budgets.start()
+    await reserved(budgets)
+
+    assert await sweep(db, lease_seconds=60) == 0
+    assert await open_reservations(db) == 1
+
+
+async def test_the_dead_are_charged_their_ceilings_and_forgotten(db: Database) -> None:
+    budgets = open_budgets(db)
+    await budgets.start()
+    entry = await reserved(budgets, ceiling_nano=9_000)
+
+    with capture_logs() as lines:
+        assert await sweep(db, lease_seconds=DEAD) == 1
+
+    assert await ledger_rows(db) == [(entry.request_id, "orphaned", 9_000, ["orphaned"])]
+    assert [line["count"] for line in lines if line["event"] == "reservations_orphaned"] == [1]
+    async with db.hot_connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM processes WHERE id = $1", budgets.process_id) == 0
+
+
+async def test_a_process_that_was_taken_for_dead_corrects_the_charge(db: Database) -> None:
+    budgets = open_budgets(db)
+    await budgets.start()
+    entry = await reserved(budgets, ceiling_nano=9_000)
+    await sweep(db, lease_seconds=DEAD)
+
+    await settle(budgets, entry)
+    await settle(budgets, entry)
+
+    rows = sorted(await ledger_rows(db), key=lambda row: row[1])
+    assert [(row[1], row[2], row[3]) for row in rows] == [
+        ("orphaned", 9_000, ["orphaned"]),
+        ("settled", -3_300, ["correction"]),
+    ]
+    assert sum(row[2] for row in rows) == entry.cost_nano
+
+
+async def test_two_sweepers_at_once_charge_each_orphan_once(db: Database) -> None:
+    budgets = open_budgets(db)
+    await budgets.start()
+    await asyncio.gather(*(reserved(budgets) for _ in range(1_200)))
+
+    swept = await asyncio.gather(*(sweep(db, lease_seconds=DEAD) for _ in range(3)))
+
+    assert sum(swept) == 1_200
+    assert len({row[0] for row in await ledger_rows(db)}) == len(await ledger_rows(db)) == 1_200
+    assert await open_reservations(db) == 0
+
+
+async def test_a_settlement_that_races_the_sweep_is_charged_once(db: Database) -> None:
+    budgets = open_budgets(db)
+    await budgets.start()
+    entries = await asyncio.gather(*(reserved(budgets) for _ in range(200)))
+
+    await asyncio.gather(settle(budgets, *entries), sweep(db, lease_seconds=DEAD))
+
+    charged: dict[str, int] = {}
+    for request_id, _, cost, _ in await ledger_rows(db):
+        charged[request_id] = charged.get(request_id, 0) + cost
+    assert charged == {entry.request_id: entry.cost_nano for entry in entries}
+
+
+async def test_a_caller_who_leaves_while_it_is_reserved_leaves_nothing_open(db: Database) -> None:
+    budgets = open_budgets(db)
+    await budgets.start()
+    reserving = asyncio.create_task(budgets.reserve(make_reservation(process_id=budgets.process_id)))
+    await asyncio.sleep(0)
+    reserving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reserving
+
+    await budgets._reserving.drain()
+    await asyncio.sleep(0)
+    await budgets._releasing.drain()
+
+    assert await open_reservations(db) == 0
+
+
+async def test_a_process_beats_and_signs_off(db: Database) -> None:
+    budgets = open_budgets(db)
+
+    async def beats() -> int:
+        async with db.hot_connection() as connection:
+            count: int = await connection.fetchval("SELECT count(*) FROM processes WHERE id = $1", budgets.process_id)
+            return count
+
+    async def is_beating() -> bool:
+        return await beats() == 1
+
+    keeping = asyncio.create_task(budgets.keep_alive())
+    await until(is_beating)
+    await stop(keeping)
+    await budgets.close()
+
+    assert await beats() == 0
+
+
+async def test_without_a_database_nothing_is_reserved_and_nothing_stays_open(
+    own_postgres: OwnServer, own_settings: object
+) -> None:
+    db = open_database(own_settings, connect_timeout_seconds=0.5)  # type: ignore[arg-type]
+    await open_ledger(db).create_partitions()
+    budgets = open_budgets(db)
+    await budgets.start()
+    own_postgres.kill()
+
+    with pytest.raises(DatabaseUnavailable):
+        await reserved(budgets)
+    own_postgres.start()
+    await budgets._releasing.drain()
+
+    assert await open_reservations(db) == 0
+    await db.close()
+
+
+async def test_a_sweep_that_fails_is_logged_and_tried_again(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    budgets = open_budgets(db)
+    budgets._settings = budgets._settings.model_copy(update={"heartbeat_interval_seconds": 0.01})
+    async with db.hot_connection() as connection:
+        await connection.execute("ALTER TABLE processes RENAME TO hidden")
+    try:
+        with capture_logs() as lines:
+            keeping = asyncio.create_task(budgets.keep_alive())
+            await until(lambda: len([line for line in lines if line["event"] == "sweep_failed"]) > 1)
+    finally:
+        async with db.hot_connection() as connection:
+            await connection.execute("ALTER TABLE hidden RENAME TO processes")
+
+    async def beats() -> bool:
+        async with db.hot_connection() as connection:
+            return bool(await connection.fetchval("SELECT count(*) FROM processes"))
+
+    await until(beats)
+    await stop(keeping)
+
+
+async def test_sweeping_uses_an_index(db: Database) -> None:
+    async with db.hot_connection() as connection:
+        await connection.execute("SET enable_seqscan = off")
+        plan = await connection.fetch(f"EXPLAIN {repository._SWEEP}", 1.0, 10)
+        await connection.execute("RESET enable_seqscan")
+    assert "Seq Scan" not in "\n".join(row[0] for row in plan)
