@@ -22,7 +22,7 @@ run: $(VENV)/.runtime ## Start Weir on http://127.0.0.1:8000 (PostgreSQL and Val
 	@$(BIN)/weir serve
 
 .PHONY: test
-test: $(VENV)/.dev ## Run every test that needs nothing but Python, with coverage
+test: $(VENV)/.dev $(VENV)/.openai2 ## Run every test that needs nothing but Python, with coverage
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term $(PYTEST_ARGS)
 
 .PHONY: test-all
@@ -65,6 +65,7 @@ lock: $(VENV)/.installer ## Pin and hash the newest versions that fit into requi
 	@$(LOCK) requirements/installer.in -o requirements/installer.lock
 	@$(LOCK) pyproject.toml -o requirements/runtime.lock
 	@$(LOCK) requirements/dev.in pyproject.toml -o requirements/dev.lock
+	@$(LOCK) requirements/openai2.in -o requirements/openai2.lock
 
 .PHONY: clean
 clean: ## Remove the virtual environment and the caches (never .weir, which holds data)
@@ -89,4 +90,10 @@ $(VENV)/.runtime: requirements/runtime.lock pyproject.toml $(VENV)/.installer
 $(VENV)/.dev: requirements/dev.lock $(VENV)/.runtime
 	@echo "Installing what the tests and linters need ..."
 	@$(UV) --require-hashes -r requirements/dev.lock
+	@touch $@
+
+# Beside the newest openai, not instead of it: a program of the tests puts this directory on its PYTHONPATH.
+$(VENV)/.openai2: requirements/openai2.lock $(VENV)/.runtime
+	@rm -rf $@
+	@$(UV) --target $@ --require-hashes -r requirements/openai2.lock
 	@touch $@

@@ -49,9 +49,9 @@ def serve(
     for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
         if value is not None:
             os.environ[f"WEIR_SERVER__{name}"] = str(value)
+    _warn_of_unknown_variables()
     settings = load_settings()
     capture_stdlib(configure(settings.log), settings.log)
-    _warn_of_unknown_variables()
     with server.listen(settings.server) as listener, completed(settings, _tell, share=False) as complete:
         first_keys = asyncio.run(prepare(complete, migrate=_migrates_on_start(settings)))
         server.export(complete)

@@ -51,7 +51,10 @@ class BudgetService:
         try:
             await asyncio.shield(committed)
         except BaseException:
-            committed.add_done_callback(lambda _: self.release(reservation.id))
+            if committed.done():  # it failed, perhaps only on the way back
+                self.release(reservation.id)
+            else:  # the caller has left; what is on its way cannot be called back
+                committed.add_done_callback(lambda _: self.release(reservation.id))
             raise
 
     def release(self, reservation_id: UUID) -> None:
@@ -92,7 +95,9 @@ class BudgetService:
     async def close(self) -> None:
         """Leave: what is released is released, and this process is not waited for. The ledger must be closed before."""
         try:
-            await asyncio.wait_for(self._releasing.drain(), self._settings.lease_seconds)
+            async with asyncio.timeout(self._settings.lease_seconds):
+                await self._reserving.drain()
+                await self._releasing.drain()
             async with self._db.hot_connection() as connection:
                 await repository.delete_process(connection, self.process_id)
         except (TimeoutError, DatabaseUnavailable):

@@ -131,8 +131,9 @@ class KeyService:
         """Revoke a key on every replica within a second; revoking twice is harmless. Raises NotFound."""
         now = self._clock()
         async with self._db.transaction() as tx:
-            if not await repository.revoke_key(tx, key_id, now):
-                raise NotFound(f"There is no key '{key_id}'.", param="key_id")
+            is_known = await repository.revoke_key(tx, key_id, now)
+        if not is_known:
+            raise NotFound(f"There is no key '{key_id}'.", param="key_id")
         self.forget(key_id)
         return now
 

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from app.core import schema
 from app.core.db import Database
@@ -74,9 +75,8 @@ async def test_a_newer_schema_is_refused_even_when_weir_may_migrate(empty_settin
     await schema.migrate(db)
     await asyncio.to_thread(fetch, url_of(empty_settings.database_url), "UPDATE alembic_version SET version_num = '9'")
 
-    said = await asyncio.to_thread(refusal, empty_settings, WEIR_MIGRATE_ON_START="true")
-
-    assert "at 9, which this Weir does not know: it is newer; upgrade Weir" in said
+    with pytest.raises(schema.SchemaError, match="at 9, which this Weir does not know: it is newer; upgrade Weir"):
+        await prepare(empty_settings, migrate=True)
 
 
 async def test_weir_migrates_an_external_database_at_start_when_it_is_told_to(
@@ -108,7 +108,10 @@ async def test_a_schema_that_is_behind_is_migrated_only_when_allowed(
     await schema.migrate(db, "0001")
 
     if migrates:
-        assert await prepare(empty_settings, migrate=True) is not None
+        with capture_logs() as lines:
+            assert await prepare(empty_settings, migrate=True) is not None
+        [line] = [line for line in lines if line["event"] == "schema_migrated"]
+        assert (line["revision_before"], line["revision"]) == ("0001", "0002_later")
         assert await schema.current_revision(db) == "0002_later"
     else:
         with pytest.raises(schema.SchemaError, match="is at 0001, this Weir needs 0002_later: run `weir migrate`"):

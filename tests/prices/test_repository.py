@@ -1,0 +1,69 @@
+"""Prices are added and never changed."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from app.core.db import Database
+from app.first_run import open_database
+from app.prices import repository
+from app.prices.price_file import price_from_row
+from app.settings import Settings
+
+ROW: dict[str, Any] = {
+    "model": "test-a",
+    "service_tier": "flex",
+    "valid_from": "2026-01-01",
+    "rates": {"input": "1.50"},
+    "source": "test",
+    "output_tokens_max": 4096,
+}
+
+
+@pytest.fixture
+async def db(settings: Settings) -> AsyncIterator[Database]:
+    db = open_database(settings)
+    yield db
+    async with db.hot_connection() as connection:
+        await connection.execute("DELETE FROM prices WHERE model LIKE 'test-%'")
+    await db.close()
+
+
+async def add(db: Database, *rows: dict[str, Any]) -> int:
+    async with db.transaction() as tx:
+        return await repository.add_prices(tx, [(price_from_row(row), row) for row in rows])
+
+
+async def documents(db: Database) -> dict[str, dict[str, Any]]:
+    async with db.transaction() as tx:
+        return {key: row for key, row in await repository.list_prices(tx) if key.startswith("test-")}
+
+
+async def test_a_price_is_kept_as_it_was_written(db: Database) -> None:
+    assert await add(db, ROW) == 1
+
+    assert await documents(db) == {price_from_row(ROW).id: ROW}
+    async with db.hot_connection() as connection:
+        row = await connection.fetchrow("SELECT * FROM prices WHERE model = 'test-a'")
+    assert (row["service_tier"], row["source"], row["valid_from"].isoformat()) == (
+        "flex",
+        "test",
+        "2026-01-01T00:00:00+00:00",
+    )
+
+
+async def test_only_what_is_not_there_is_added_and_counted(db: Database) -> None:
+    await add(db, ROW)
+
+    assert await add(db, ROW, {**ROW, "model": "test-b"}) == 1
+    assert await add(db, ROW, {**ROW, "model": "test-b"}) == 0
+    assert len(await documents(db)) == 2
+
+
+async def test_a_price_that_is_there_is_not_changed(db: Database) -> None:
+    await add(db, ROW)
+
+    assert await add(db, {**ROW, "rates": {"input": "9.99"}}) == 0
+
+    assert await documents(db) == {price_from_row(ROW).id: ROW}

@@ -1,0 +1,203 @@
+"""Which price a call is charged by, and that no price which was charged by ever changes."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from app.core import schema
+from app.core.db import Database
+from app.first_run import open_database
+from app.prices.price_file import parse_prices
+from app.prices.service import _SHIPPED, PriceService
+from app.prices.usage import Usage
+from app.settings import Settings
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+MILLION = Usage(input_tokens=1_000_000)
+
+
+def price_file(*rows: dict[str, Any]) -> bytes:
+    return json.dumps({"version": "test", "prices": rows}).encode()
+
+
+def row(model: str, usd: str = "1.00", tier: str = "default", **fields: Any) -> dict[str, Any]:
+    return {
+        "model": model,
+        "service_tier": tier,
+        "valid_from": "2026-01-01",
+        "rates": {"input": usd},
+        "source": "test",
+        **fields,
+    }
+
+
+@pytest.fixture
+async def db(settings: Settings) -> AsyncIterator[Database]:
+    db = open_database(settings)
+    yield db
+    async with db.hot_connection() as connection:
+        await connection.execute("DELETE FROM prices WHERE model LIKE 'test-%'")
+    await db.close()
+
+
+@pytest.fixture
+def prices(db: Database) -> PriceService:
+    return PriceService(db)
+
+
+async def load(prices: PriceService, *rows: dict[str, Any]) -> None:
+    await prices.seed(price_file(*rows))
+    await prices.load()
+
+
+def test_without_a_book_nothing_has_a_price(db: Database) -> None:
+    charge = PriceService(db).charge(("gpt-4o-mini",), None, MILLION, NOW)
+
+    assert charge == (0, None, ("model_not_priced",))
+
+
+async def test_the_shipped_prices_are_there_once_they_were_seeded(prices: PriceService) -> None:
+    await prices.load()
+
+    charge = prices.charge(("gpt-4o-mini-2024-07-18", "gpt-4o-mini"), "default", MILLION, NOW)
+
+    assert charge.cost == 150_000_000  # 0.15 dollars
+    assert charge.price is not None
+    assert charge.flags == ()
+
+
+async def test_a_call_is_charged_by_the_model_that_answered_and_else_by_the_one_that_was_asked(
+    prices: PriceService,
+) -> None:
+    await load(prices, row("test-asked", "1"), row("test-answered", "2"))
+
+    def cost(*models: str) -> int:
+        return prices.charge(models, None, MILLION, NOW).cost
+
+    assert cost("test-answered", "test-asked") == 2_000_000_000
+    assert cost("test-no-such-model", "test-asked") == 1_000_000_000
+    assert cost("test-asked") == 1_000_000_000
+
+
+async def test_a_model_without_a_price_costs_nothing_and_says_so(prices: PriceService) -> None:
+    await load(prices, row("test-a"))
+
+    assert prices.charge(("test-b", "test-c"), None, MILLION, NOW) == (0, None, ("model_not_priced",))
+
+
+async def test_a_price_that_is_not_yet_valid_is_none(prices: PriceService) -> None:
+    await load(prices, row("test-a"))
+
+    charge = prices.charge(("test-a",), None, MILLION, datetime(2025, 12, 31, tzinfo=UTC))
+
+    assert charge.flags == ("model_not_priced",)
+
+
+@pytest.mark.parametrize(
+    ("tier", "dollars", "flags"),
+    [
+        (None, 1, ()),
+        ("default", 1, ()),
+        ("auto", 1, ()),
+        ("priority", 3, ()),
+        ("fast", 3, ()),
+        ("flex", 1, ("tier_not_priced",)),
+        ("hyperfast", 3, ("tier_not_priced",)),
+    ],
+)
+async def test_a_tier_without_a_price_of_its_own_is_charged_safely_and_says_so(
+    prices: PriceService, tier: str | None, dollars: int, flags: tuple[str, ...]
+) -> None:
+    await load(prices, row("test-a", "1"), row("test-a", "3", "priority"))
+
+    charge = prices.charge(("test-a",), tier, MILLION, NOW)
+
+    assert (charge.cost, charge.flags) == (dollars * 1_000_000_000, flags)
+
+
+async def test_the_shipped_prices_are_seeded_once_however_many_processes_try(empty_settings: Settings) -> None:
+    databases = [open_database(empty_settings) for _ in range(3)]
+    await schema.migrate(databases[0])
+    shipped = _SHIPPED.read_bytes()
+    _, expected = parse_prices(shipped)
+
+    with capture_logs() as lines:
+        added = await asyncio.gather(*(PriceService(db).seed() for db in databases))
+        again = await PriceService(databases[0]).seed()
+
+    assert sorted(added) == [0, 0, len(expected)]
+    assert again == 0
+    assert lines == []
+    async with databases[0].hot_connection() as connection:
+        rows = await connection.fetch("SELECT id FROM prices")
+    assert sorted(row[0] for row in rows) == sorted(price.id for price in expected)
+    for db in databases:
+        await db.close()
+
+
+async def test_a_shipped_price_that_differs_from_the_one_in_use_is_said_and_not_applied(prices: PriceService) -> None:
+    await load(prices, row("test-a", "1"), row("test-b", "1"))
+
+    with capture_logs() as lines:
+        added = await prices.seed(price_file(row("test-a", "2"), row("test-b", "1"), row("test-c", "1")))
+    await prices.load()
+
+    assert added == 1
+    assert [(line["event"], line["log_level"], line["price_id"]) for line in lines] == [
+        ("price_differs", "warning", "test-a/default/2026-01-01T00:00:00+00:00/test")
+    ]
+    assert prices.charge(("test-a",), None, MILLION, NOW).cost == 1_000_000_000
+
+
+async def test_a_corrected_price_with_a_date_of_its_own_is_charged_from_then_on(prices: PriceService) -> None:
+    await load(prices, row("test-a", "1"))
+    await load(prices, row("test-a", "1"), row("test-a", "2", valid_from="2026-05-01"))
+
+    assert prices.charge(("test-a",), None, MILLION, datetime(2026, 4, 30, tzinfo=UTC)).cost == 1_000_000_000
+    assert prices.charge(("test-a",), None, MILLION, NOW).cost == 2_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ('{"model": "test-bad"}', "service_tier: must be a string"),
+        ("null", "price: must be an object"),
+        (
+            json.dumps({**row("test-bad"), "rates": {"input": 1.5}}),
+            "rates.input: must be decimal dollars in a string",
+        ),
+    ],
+)
+async def test_a_row_that_cannot_be_read_is_named_and_the_book_stays_as_it_was(
+    prices: PriceService, db: Database, document: str, reason: str
+) -> None:
+    await load(prices, row("test-a", "1"))
+    async with db.hot_connection() as connection:
+        await connection.execute("DELETE FROM prices WHERE model = 'test-a'")
+        await connection.execute(
+            f"INSERT INTO prices VALUES ('price_bad', 'test-bad', 'default', '2026-01-01', '{document}', 'operator')"
+        )
+
+    with pytest.raises(ValueError, match=f"price price_bad: {reason}"):
+        await prices.load()
+
+    assert prices.charge(("test-a",), None, MILLION, NOW).cost == 1_000_000_000
+
+
+async def test_an_operators_row_keeps_the_id_that_it_was_given(prices: PriceService, db: Database) -> None:
+    document = json.dumps(row("test-a", "7", source="operator"))
+    async with db.hot_connection() as connection:
+        await connection.execute(
+            f"INSERT INTO prices VALUES ('price_1', 'test-a', 'default', '2026-01-01', '{document}', 'operator')"
+        )
+    await prices.load()
+
+    charge = prices.charge(("test-a",), None, MILLION, NOW)
+
+    assert charge.price is not None
+    assert (charge.price.id, charge.cost) == ("price_1", 7_000_000_000)
