@@ -70,6 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
         redirect_slashes=False,
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         swagger_ui_parameters={"persistAuthorization": True, "displayRequestDuration": True},
     )
     error_handlers.install(app)
@@ -83,7 +84,10 @@ def _add_middleware(app: FastAPI, settings: Settings, **observers: Any) -> None:
     http = settings.http
     app.add_middleware(HeadAsGet)
     app.add_middleware(GZipMiddleware, minimum_size=http.gzip_size_bytes_min, compresslevel=5)
-    if http.cors_origins:
+    app.add_middleware(BodyLimit, size_bytes_max=http.body_size_bytes_max)
+    app.add_middleware(TrustedHosts, hosts=http.trusted_hosts)
+    app.add_middleware(HeaderLimit, size_bytes_max=http.header_size_bytes_max, count_max=http.header_count_max)
+    if http.cors_origins:  # outside of the limits, so that browsers may read their refusals too
         app.add_middleware(
             CORSMiddleware,
             allow_origins=http.cors_origins,
@@ -91,7 +95,4 @@ def _add_middleware(app: FastAPI, settings: Settings, **observers: Any) -> None:
             allow_headers=["*"],
             expose_headers=["x-request-id", "x-weir-cost-usd"],
         )
-    app.add_middleware(BodyLimit, size_bytes_max=http.body_size_bytes_max)
-    app.add_middleware(TrustedHosts, hosts=http.trusted_hosts)
-    app.add_middleware(HeaderLimit, size_bytes_max=http.header_size_bytes_max, count_max=http.header_count_max)
     app.add_middleware(CallMiddleware, **observers)

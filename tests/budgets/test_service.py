@@ -9,6 +9,7 @@ from app.budgets import repository
 from app.budgets.service import BudgetService
 from app.core.db import Database, DatabaseUnavailable
 from app.ledger.entries import Entry
+from app.settings import Settings
 from tests.budgets.conftest import (
     ledger_rows,
     make_entry,
@@ -197,9 +198,9 @@ async def test_a_process_beats_and_signs_off(db: Database) -> None:
 
 
 async def test_without_a_database_nothing_is_reserved_and_nothing_stays_open(
-    own_postgres: OwnServer, own_settings: object
+    own_postgres: OwnServer, own_settings: Settings
 ) -> None:
-    db = open_database(own_settings, connect_timeout_seconds=0.5)  # type: ignore[arg-type]
+    db = open_database(own_settings, connect_timeout_seconds=0.5)
     await open_ledger(db).create_partitions()
     budgets = open_budgets(db)
     await budgets.start()
@@ -207,10 +208,46 @@ async def test_without_a_database_nothing_is_reserved_and_nothing_stays_open(
 
     with pytest.raises(DatabaseUnavailable):
         await reserved(budgets)
+    db._health.up()
+    await until(lambda: not db._health.is_up)  # the release was tried
     own_postgres.start()
     await budgets._releasing.drain()
 
     assert await open_reservations(db) == 0
+    await db.close()
+
+
+async def test_a_process_goes_on_beating_when_the_database_is_back(
+    own_postgres: OwnServer, own_settings: Settings
+) -> None:
+    db = open_database(own_settings, connect_timeout_seconds=0.5)
+    budgets = open_budgets(db)
+    budgets._settings = budgets._settings.model_copy(update={"heartbeat_interval_seconds": 0.01})
+    own_postgres.kill()
+    keeping = asyncio.create_task(budgets.keep_alive())
+    await until(lambda: not db._health.is_up)
+    own_postgres.start()
+
+    async def beats() -> bool:
+        async with db.hot_connection() as connection:
+            query = "SELECT count(*) FROM processes WHERE id = $1"
+            return bool(await connection.fetchval(query, budgets.process_id))
+
+    await until(lambda: db._health.is_up)
+    await until(beats)
+    await stop(keeping)
+    await db.close()
+
+
+async def test_a_process_that_cannot_sign_off_says_so_and_ends(own_postgres: OwnServer, own_settings: Settings) -> None:
+    db = open_database(own_settings, connect_timeout_seconds=0.5)
+    budgets = open_budgets(db)
+    own_postgres.kill()
+
+    with capture_logs() as lines:
+        await budgets.close()
+
+    assert "process_not_signed_off" in [line["event"] for line in lines]
     await db.close()
 
 
