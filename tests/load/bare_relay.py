@@ -25,7 +25,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         body, more = body + message.get("body", b""), message.get("more_body", False)
     async with _session[0].post(UPSTREAM + scope["path"], data=body, headers=_HEADERS) as answer:
         content_type = answer.headers["content-type"].encode()
-        await send({"type": "http.response.start", "status": answer.status, "headers": [(b"content-type", content_type)]})
+        await send(
+            {"type": "http.response.start", "status": answer.status, "headers": [(b"content-type", content_type)]}
+        )
         async for chunk in answer.content.iter_any():
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})

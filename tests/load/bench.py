@@ -15,14 +15,15 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import uvloop
 
-from tests.load.generator import Result, chat_request, load
+from tests.load.generator import chat_request, load
 
 CONNECTIONS = 32
 ROUND_SECONDS = 3.0
-ROUNDS = 2
+ROUNDS = 5
 KEY = "bench-key-of-32-characters-or-more-000"
 BODIES = {
     "plain": b'{"model":"sim-small;output_tokens=50","messages":[{"role":"user","content":"Say hello to everybody."}]}',
@@ -59,19 +60,30 @@ def cpu_seconds(pid: int) -> float:
     stat = Path(f"/proc/{pid}/stat")
     if stat.exists():
         fields = stat.read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        ticks = int(fields[11]) + int(fields[12])
+        return float(ticks / os.sysconf("SC_CLK_TCK"))
     text = subprocess.run(["ps", "-o", "time=", "-p", str(pid)], capture_output=True, text=True, check=True)
     minutes, _, seconds = text.stdout.split()[-1].rpartition(":")
     return sum(60 ** (i + 1) * float(part) for i, part in enumerate(reversed(minutes.split(":")))) + float(seconds)
 
 
-def measure(port: int, pid: int, body: bytes) -> tuple[float, float, Result]:
-    """Return calls per second, CPU microseconds per call, and the round itself."""
+class Round(NamedTuple):
+    """The figures of one round."""
+
+    calls_per_second: float
+    cpu_us_per_call: float
+    p50_ms: float
+    p99_ms: float
+
+
+def measure(port: int, pid: int, body: bytes) -> Round:
+    """Load one gateway for a round."""
     before = cpu_seconds(pid)
     request = chat_request(port, KEY, body)
     result = uvloop.run(load(port, request, connections=CONNECTIONS, seconds=ROUND_SECONDS))
     assert result.failures == 0, f"{result.failures} calls failed"
-    return result.calls / result.seconds, (cpu_seconds(pid) - before) / result.calls * 1e6, result
+    cpu_us = (cpu_seconds(pid) - before) / result.calls * 1e6
+    return Round(result.calls / result.seconds, cpu_us, result.percentile_ms(0.5), result.percentile_ms(0.99))
 
 
 def main() -> None:
@@ -104,20 +116,17 @@ def main() -> None:
         asyncio.run(asyncio.sleep(1.0))
         print(f"{CONNECTIONS} concurrent calls, one core for the gateway, medians of {ROUNDS} rounds\n")
         for kind, body in BODIES.items():
-            rounds: dict[str, list[tuple[float, float, Result]]] = {name: [] for name in pids}
+            rounds: dict[str, list[Round]] = {name: [] for name in pids}
             for number in range(ROUNDS + 1):
                 for name, (port, pid) in pids.items():
                     figures = measure(port, pid, body)
                     if number:  # the first round warms up
                         rounds[name].append(figures)
             print(f"{kind:8} {'calls/s':>9} {'CPU us/call':>12} {'p50 ms':>8} {'p99 ms':>8}")
-            for name, figures_of in rounds.items():
-                rate, cpu = (statistics.median(figure[i] for figure in figures_of) for i in (0, 1))
-                p50, p99 = (statistics.median(f[2].percentile_ms(share) for f in figures_of) for share in (0.5, 0.99))
-                print(f"{name:>12} {rate:>5.0f} {cpu:>12.0f} {p50:>8.1f} {p99:>8.1f}")
-            ratio = statistics.median(f[1] for f in rounds["weir"]) / statistics.median(
-                f[1] for f in rounds["bare relay"]
-            )
+            medians = {name: Round(*map(statistics.median, zip(*of, strict=True))) for name, of in rounds.items()}
+            for name, (rate, cpu_us, p50_ms, p99_ms) in medians.items():
+                print(f"{name:>12} {rate:>5.0f} {cpu_us:>12.0f} {p50_ms:>8.1f} {p99_ms:>8.1f}")
+            ratio = medians["weir"].cpu_us_per_call / medians["bare relay"].cpu_us_per_call
             print(f"Weir's CPU per call is {ratio:.2f} times the bare relay's.\n")
 
 

@@ -16,11 +16,24 @@ from app.settings import Settings
 from app.simulator.app import Simulator
 from app.simulator.exchange import Receive, Scope, Send
 from app.simulator.server import serve_simulator
+from tests.fixtures.waiting import until
 from tests.fixtures.weir import UPSTREAM_KEY, RunningWeir, run_weir, with_upstream
 from tests.scenarios.sdk_journeys import HELLO, JOURNEYS, MODEL
 
 _OPENAI_2 = Path(sys.prefix) / ".openai2"
 _CLASSES = [name for name in JOURNEYS if name.endswith("Error")]
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_left_behind(weir: RunningWeir) -> AsyncIterator[None]:
+    """Wait for calls that their client gave up: they are finished, and would be rows of the next test."""
+    yield
+    sent = {call.request_id for call in weir.simulator.account.calls if call.path.endswith("/completions")}
+
+    async def are_settled() -> bool:
+        return sent <= {None, *(entry["request_id"] for entry in await weir.entries())}
+
+    await until(are_settled)
 
 
 def _direct(weir: RunningWeir) -> AsyncOpenAI:
