@@ -48,7 +48,8 @@ def process(arguments: list[str], port: int, core: int, **environment: str) -> I
                 os.sched_setaffinity(child.pid, {core % (os.cpu_count() or 1)})
             deadline = time.monotonic() + 30
             while socket.socket().connect_ex(("127.0.0.1", port)):
-                assert child.poll() is None and time.monotonic() < deadline, f"{arguments} did not start"
+                assert child.poll() is None, f"{arguments} ended"
+                assert time.monotonic() < deadline, f"{arguments} did not start"
                 time.sleep(0.05)
             yield child.pid
         finally:
@@ -64,7 +65,8 @@ def cpu_seconds(pid: int) -> float:
         return float(ticks / os.sysconf("SC_CLK_TCK"))
     text = subprocess.run(["ps", "-o", "time=", "-p", str(pid)], capture_output=True, text=True, check=True)
     minutes, _, seconds = text.stdout.split()[-1].rpartition(":")
-    return sum(60 ** (i + 1) * float(part) for i, part in enumerate(reversed(minutes.split(":")))) + float(seconds)
+    whole = sum(60 ** (i + 1) * float(part) for i, part in enumerate(reversed(minutes.split(":"))))
+    return float(whole + float(seconds))
 
 
 class Round(NamedTuple):
