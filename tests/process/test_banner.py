@@ -1,5 +1,7 @@
 """What a person reads at the start."""
 
+from typing import Any
+
 import pytest
 from pydantic import SecretStr
 
@@ -13,7 +15,7 @@ _KEYS = FirstKeys(
 )
 
 
-def _settings(host: str = "127.0.0.1", **changes: SecretStr) -> Settings:
+def _settings(host: str = "127.0.0.1", **changes: Any) -> Settings:
     settings = Settings()
     return settings.model_copy(update={"server": settings.server.model_copy(update={"host": host}), **changes})
 
