@@ -45,7 +45,10 @@ def test_keys_are_shown_when_they_were_made_now() -> None:
 
 
 def test_keys_that_were_given_are_named_and_not_repeated() -> None:
-    given = {"bootstrap_admin_key": SecretStr("wa-the-admin-key"), "bootstrap_api_key": SecretStr("wk-the-api-key")}
+    given: dict[str, Any] = {
+        "bootstrap_admin_key": SecretStr("wa-the-admin-key"),
+        "bootstrap_api_key": SecretStr("wk-the-api-key"),
+    }
     text = banner(_settings(**given), _KEYS)
     assert "the-a" not in text.replace("the api key", "")
     assert 'os.environ["WEIR_BOOTSTRAP_API_KEY"]' in text
