@@ -23,7 +23,7 @@ run: $(VENV)/.runtime ## Start Weir on http://127.0.0.1:8000 (PostgreSQL and Val
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.openai2 ## Run every test that needs nothing but Python, with coverage
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
 
 .PHONY: test-all
 test-all: $(VENV)/.dev ## Install the Debian and npm parts some tests use (as root), then run all tests

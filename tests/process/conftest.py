@@ -42,10 +42,8 @@ def weir_command(
 
     def run(*args: str, **variables: str) -> Finished:
         wanted = environment(work_directory, COLUMNS="200", **variables)
-        for name in os.environ.keys() - wanted:
-            monkeypatch.delenv(name)
-        for name, value in wanted.items():
-            monkeypatch.setenv(name, value)
+        os.environ.clear()
+        os.environ.update(wanted)
         monkeypatch.chdir(work_directory)
         monkeypatch.setattr(sys, "argv", ["weir", *args])
         capfd.readouterr()
@@ -62,12 +60,15 @@ def weir_command(
     def give_up(_number: int, _frame: FrameType | None) -> None:
         raise AssertionError("the command does not end")
 
+    variables_before = dict(os.environ)
     previous = signal.signal(signal.SIGALRM, give_up)
     loggers = [logging.getLogger(name) for name in ("", *logging.root.manager.loggerDict)]
     before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     configuration = structlog.get_config()
     yield run
     signal.signal(signal.SIGALRM, previous)
+    os.environ.clear()
+    os.environ.update(variables_before)
     structlog.configure(**configuration)
     for logger, handlers, level, propagate in before:
         logger.handlers[:] = handlers

@@ -27,8 +27,6 @@ from tests.process.weir_process import (
     run_weir,
 )
 
-pytestmark = pytest.mark.xdist_group("process-journey")
-
 _CALLS_TO_WORKERS = 20
 
 
