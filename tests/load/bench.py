@@ -1,7 +1,7 @@
 """`make bench`: what a call costs, beside a bare relay that does nothing, in alternating rounds of one run.
 
 Loopback only, about a minute. The gateway has one core, load and upstream the other, where the system can pin.
-CPU per call is what the operating system charged the gateway's process for it. See `docs/performance.md`.
+CPU per call is what the operating system charged the gateway's process for it.
 """
 
 import asyncio
