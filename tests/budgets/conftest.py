@@ -59,6 +59,8 @@ async def ledger_rows(db: Database) -> list[tuple[str, str, int, list[str]]]:
 async def db(settings: Settings) -> AsyncIterator[Database]:
     db = open_database(settings)
     await open_ledger(db).create_partitions()
+    async with db.hot_connection() as connection:  # other tests of this worker may have left some
+        await connection.execute("TRUNCATE ledger_entries, reservations")
     yield db
     async with db.hot_connection() as connection:
         await connection.execute("TRUNCATE ledger_entries, reservations, processes")

@@ -70,6 +70,8 @@ def open_database(settings: Settings, **changes: Any) -> Database:
 async def db(settings: Settings) -> AsyncIterator[Database]:
     db = open_database(settings)
     await open_ledger(db).create_partitions()
+    async with db.hot_connection() as connection:  # other tests of this worker may have left some
+        await connection.execute("TRUNCATE ledger_entries")
     yield db
     async with db.hot_connection() as connection:
         await connection.execute("TRUNCATE ledger_entries")
