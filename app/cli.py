@@ -117,6 +117,7 @@ def version() -> None:
 def create_key(
     name: Annotated[str, typer.Option(help="What the key is for.")],
     project: Annotated[str, typer.Option(help="Id or name of the project that pays.")] = DEFAULT_PROJECT_ID,
+    user: Annotated[str | None, typer.Option(help="Id of the person whose key it is; none for a program.")] = None,
     admin: Annotated[bool, typer.Option("--admin", help="Make an admin key instead of an API key.")] = False,
     expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Days until it stops working.")] = None,
 ) -> None:
@@ -126,7 +127,8 @@ def create_key(
     async def work(service: KeyService, db: Database) -> str:
         project_id = None if admin else await _project_id(db, project)
         lifetime = None if expires_in_days is None else timedelta(days=expires_in_days)
-        return (await service.create(kind, name, project_id=project_id, expires_in=lifetime)).value
+        key = await service.create(kind, name, project_id=project_id, user_id=user, expires_in=lifetime)
+        return key.value
 
     typer.echo(_with_keys(work))
 

@@ -15,11 +15,14 @@ _TYPES: Final = {
     "started_at": "timestamptz",
 }
 _COLUMNS: Final = ", ".join(Reservation._fields)
+_WINDOWS: Final = Reservation._fields.index("budget_window_ids")
+# Arrays travel as one text per row, as PostgreSQL cannot unnest an array of arrays by its first dimension only.
+_SELECTED: Final = _COLUMNS.replace("budget_window_ids", "string_to_array(budget_window_ids, ',')::bigint[]")
 
 # A batch in one statement, an array per column. A reservation that is there already is left alone, so that a batch
 # whose commit was not acknowledged can be sent again.
 _INSERT: Final = (
-    f"INSERT INTO reservations ({_COLUMNS}) SELECT {_COLUMNS} FROM unnest("  # noqa: S608 - made of constants
+    f"INSERT INTO reservations ({_COLUMNS}) SELECT {_SELECTED} FROM unnest("  # noqa: S608 - made of constants
     + ", ".join(f"${i}::{_TYPES.get(name, 'text')}[]" for i, name in enumerate(Reservation._fields, 1))
     + f") AS reservation({_COLUMNS}) ON CONFLICT (id) DO NOTHING"
 )
@@ -51,7 +54,9 @@ AND NOT EXISTS (SELECT FROM reservations WHERE process_id = processes.id)
 
 async def insert_reservations(connection: HotConnection, reservations: Sequence[Reservation]) -> None:
     """Add *reservations* in one statement."""
-    await connection.execute(_INSERT, *(list(column) for column in zip(*reservations, strict=True)))
+    columns = [list(column) for column in zip(*reservations, strict=True)]
+    columns[_WINDOWS] = [",".join(map(str, ids)) for ids in columns[_WINDOWS]]
+    await connection.execute(_INSERT, *columns)
 
 
 async def take_reservations(connection: HotConnection, ids: Sequence[UUID]) -> set[UUID]:

@@ -28,6 +28,7 @@ class Reservation(NamedTuple):
     process_id: UUID
     request_id: str
     project_id: str
+    user_id: str | None
     key_id: str
     operation: str
     upstream: str
@@ -36,6 +37,8 @@ class Reservation(NamedTuple):
     ceiling_nano: Nano
     price_id: str | None
     started_at: datetime
+    budget_window_ids: tuple[int, ...] = ()
+    """The windows of budgets that hold `ceiling_nano` for it."""
 
 
 def entries_to_write(entries: Sequence[Entry], taken: AbstractSet[UUID], written: _Written) -> list[Entry]:
@@ -71,6 +74,7 @@ def orphaned(reservations: Iterable[Reservation], now: datetime) -> list[Entry]:
             settled_at=now,
             request_id=reservation.request_id,
             project_id=reservation.project_id,
+            user_id=reservation.user_id,
             key_id=reservation.key_id,
             operation=reservation.operation,
             upstream=reservation.upstream,
@@ -91,12 +95,14 @@ def orphaned(reservations: Iterable[Reservation], now: datetime) -> list[Entry]:
             output_audio_tokens=0,
             other_units=None,
             cost_nano=reservation.ceiling_nano,
+            ceiling_nano=reservation.ceiling_nano,
             price_id=reservation.price_id,
             flags=("orphaned",),
             started_at=reservation.started_at,
             first_byte_us=None,
             upstream_us=0,
             gateway_us=0,
+            budget_window_ids=reservation.budget_window_ids,
         )
         for reservation in reservations
     ]

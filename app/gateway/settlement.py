@@ -16,8 +16,11 @@ from app.prices.usage import Usage
 from app.upstreams.routing import Plan
 
 _NO_USAGE: Final = Usage()
-_FREE: Final = Charge(Nano(0), None, ())
+_NOTHING: Final = Nano(0)
+_FREE: Final = Charge(_NOTHING, None, ())
 _COLUMNS: Final = frozenset(Entry._fields)
+OVERRUN: Final = "overrun"
+"""Flag of an entry that costs more than was reserved: the upstream did not keep to the cap it was given."""
 
 
 @dataclass(slots=True)
@@ -29,10 +32,14 @@ class Attempt:
     context: CallContext
     key_id: str
     project_id: str
+    user_id: str | None
     operation: ChatCompletions
     request: ChatRequest
     plan: Plan
     started_at: datetime
+    ceiling_nano: Nano = _NOTHING
+    """What is reserved for it."""
+    budget_window_ids: tuple[int, ...] = ()
     upstream_seconds: float = 0.0
     """Spent waiting for the upstream so far."""
     first_byte_seconds: float | None = None
@@ -89,6 +96,7 @@ class Settlement:
                 settled_at=now,
                 request_id=attempt.context.request_id,
                 project_id=attempt.project_id,
+                user_id=attempt.user_id,
                 key_id=attempt.key_id,
                 operation=attempt.operation.name,
                 upstream=attempt.plan.upstream.name,
@@ -109,12 +117,14 @@ class Settlement:
                 output_audio_tokens=usage.output_audio_tokens,
                 other_units=_other_units(usage),
                 cost_nano=charge.cost,
+                ceiling_nano=attempt.ceiling_nano,
                 price_id=None if charge.price is None else charge.price.id,
-                flags=charge.flags,
+                flags=(*charge.flags, OVERRUN) if charge.cost > attempt.ceiling_nano else charge.flags,
                 started_at=attempt.started_at,
                 first_byte_us=None if attempt.first_byte_seconds is None else _us(attempt.first_byte_seconds),
                 upstream_us=_us(attempt.upstream_seconds),
                 gateway_us=_us(max(0.0, total_seconds - attempt.upstream_seconds)),
+                budget_window_ids=attempt.budget_window_ids,
             )
         )
         _note(attempt, outcome, usage, charge.cost)

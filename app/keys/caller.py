@@ -15,6 +15,8 @@ class Caller:
     kind: KeyKind
     project_id: str | None
     expires_at: datetime | None
+    user_id: str | None = None
+    """The person whose key it is, None for a program's."""
 
 
 class KeyRow(NamedTuple):
@@ -23,6 +25,7 @@ class KeyRow(NamedTuple):
     id: str
     kind: KeyKind
     project_id: str | None
+    user_id: str | None
     name: str
     redacted: str
     created_at: datetime

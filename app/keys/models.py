@@ -23,6 +23,8 @@ class ApiKey(Base):
     id: Mapped[str] = mapped_column(Text, primary_key=True)
     kind: Mapped[KeyKind] = mapped_column(Text)
     project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id"))
+    user_id: Mapped[str | None] = mapped_column(Text)
+    """The person whose key it is; None for a program's."""
     name: Mapped[str] = mapped_column(Text)
     digest: Mapped[bytes] = mapped_column(LargeBinary)
     """HMAC-SHA256 of the whole key under the pepper."""

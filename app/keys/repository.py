@@ -16,14 +16,14 @@ async def find_caller(tx: AsyncConnection, digest: bytes, now: datetime) -> Call
     """Return who the key with *digest* is, unless it is unknown, revoked or expired."""
     row = (
         await tx.execute(
-            select(ApiKey.id, ApiKey.kind, ApiKey.project_id, ApiKey.expires_at).where(
+            select(ApiKey.id, ApiKey.kind, ApiKey.project_id, ApiKey.expires_at, ApiKey.user_id).where(
                 ApiKey.digest == digest,
                 ApiKey.revoked_at.is_(None),
                 ApiKey.expires_at.is_(None) | (ApiKey.expires_at > now),
             )
         )
     ).one_or_none()
-    return None if row is None else Caller(row.id, row.kind, row.project_id, row.expires_at)
+    return None if row is None else Caller(*row)
 
 
 async def create_key(tx: AsyncConnection, **columns: object) -> None:

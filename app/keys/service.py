@@ -1,6 +1,6 @@
 """Keys: mint, authenticate, list, revoke. A known key is authenticated from memory, without any I/O."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -25,6 +25,7 @@ class MintedKey:
     value: str
     kind: KeyKind
     project_id: str | None
+    user_id: str | None = None
 
 
 class KeyService:
@@ -85,13 +86,13 @@ class KeyService:
         name: str,
         *,
         project_id: str | None = None,
-        value: str | None = None,
+        user_id: str | None = None,
         expires_in: timedelta | None = None,
     ) -> MintedKey:
-        """Store the digest of a new key, *value* or a minted one, and return it: the only time it can be read."""
+        """Mint a key for a program, or for the person *user_id*, and return it: the only time it can be read."""
         expires_at = None if expires_in is None else self._clock() + expires_in
         async with self._db.transaction() as tx:
-            return await self._create(tx, _new(kind, project_id, value), name, expires_at)
+            return await self._create(tx, replace(_new(kind, project_id, None), user_id=user_id), name, expires_at)
 
     async def create_first(
         self, project_id: str, *, admin: str | None, api: str | None
@@ -114,6 +115,7 @@ class KeyService:
             id=key.id,
             kind=key.kind,
             project_id=key.project_id,
+            user_id=key.user_id,
             name=name,
             digest=tokens.digest(key.value, self._pepper),
             redacted=tokens.redact(key.value),

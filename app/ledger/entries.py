@@ -20,6 +20,7 @@ class Entry(NamedTuple):
     settled_at: datetime
     request_id: str
     project_id: str
+    user_id: str | None
     key_id: str
     operation: str
     upstream: str
@@ -41,9 +42,13 @@ class Entry(NamedTuple):
     other_units: dict[str, int] | None
     """Everything else that was counted and is not 0, by its name in `prices.usage.Usage`."""
     cost_nano: Nano
+    ceiling_nano: Nano
+    """What was reserved for it: the most that it could cost."""
     price_id: str | None
     flags: tuple[str, ...]
     started_at: datetime
     first_byte_us: int | None
     upstream_us: int
     gateway_us: int
+    budget_window_ids: tuple[int, ...] = ()
+    """The windows of budgets that it counts in."""

@@ -30,6 +30,7 @@ _TYPES: Final = {
             "reasoning_tokens",
             "output_audio_tokens",
             "cost_nano",
+            "ceiling_nano",
             "first_byte_us",
             "upstream_us",
             "gateway_us",
@@ -40,11 +41,16 @@ _TYPES: Final = {
 _ENTRIES_MAX: Final = 20
 _COLUMNS: Final = ", ".join(Entry._fields)
 _FLAGS: Final = Entry._fields.index("flags")
+_WINDOWS: Final = Entry._fields.index("budget_window_ids")
 _OTHER_UNITS: Final = Entry._fields.index("other_units")
-_SELECTED: Final = ", ".join({"flags": "string_to_array(flags, ',')"}.get(name, name) for name in Entry._fields)
+_ARRAYS: Final = {
+    "flags": "string_to_array(flags, ',')",
+    "budget_window_ids": "string_to_array(budget_window_ids, ',')::bigint[]",
+}
+_SELECTED: Final = ", ".join(_ARRAYS.get(name, name) for name in Entry._fields)
 
 # One statement for a whole batch: an array per column. An entry that is already there is left alone, so that a batch
-# whose commit was not acknowledged can be sent again without charging anybody twice. `flags` travels as one text per
+# whose commit was not acknowledged can be sent again without charging anybody twice. Arrays travel as one text per
 # row because PostgreSQL cannot unnest an array of arrays by its first dimension only.
 _INSERT: Final = (
     f"INSERT INTO ledger_entries ({_COLUMNS}) "  # noqa: S608 - made of constants
@@ -58,6 +64,7 @@ async def insert_entries(connection: "asyncpg.Connection[asyncpg.Record]", entri
     """Append *entries* in one commit; those that are there already are skipped."""
     columns = [list(column) for column in zip(*entries, strict=True)]
     columns[_FLAGS] = [",".join(flags) for flags in columns[_FLAGS]]
+    columns[_WINDOWS] = [",".join(map(str, ids)) for ids in columns[_WINDOWS]]
     columns[_OTHER_UNITS] = [units and orjson.dumps(units).decode() for units in columns[_OTHER_UNITS]]
     await connection.execute(_INSERT, *columns)
 
@@ -79,7 +86,10 @@ async def find_entries(tx: AsyncConnection, request_id: str, project_id: str | N
     if project_id is not None:
         query = query.where(LedgerEntry.project_id == project_id)
     newest = query.order_by(LedgerEntry.settled_at.desc()).limit(_ENTRIES_MAX)
-    return [Entry(*row)._replace(flags=tuple(row.flags)) for row in await tx.execute(newest)]
+    return [
+        Entry(*row)._replace(flags=tuple(row.flags), budget_window_ids=tuple(row.budget_window_ids))
+        for row in await tx.execute(newest)
+    ]
 
 
 async def create_partitions(tx: AsyncConnection, first: datetime, months: int) -> None:

@@ -25,6 +25,7 @@ def make_reservation(**changes: Any) -> Reservation:
         process_id=uuid4(),
         request_id=new_id("req"),
         project_id="proj_default",
+        user_id=None,
         key_id="key_test",
         operation="chat.completions",
         upstream="openai",

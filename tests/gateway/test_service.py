@@ -65,6 +65,7 @@ async def test_an_attempt_cannot_end_twice(weir: RunningWeir) -> None:
         context=CallContext(new_id("req"), 0.0, "POST", "/v1/chat/completions"),
         key_id="key_test",
         project_id="proj_default",
+        user_id=None,
         operation=CHAT,
         request=CHAT.read(orjson.dumps(HELLO), {}),
         plan=upstreams.plan("gpt-4o-mini"),

@@ -254,7 +254,7 @@ async def test_no_more_keys_are_remembered_than_allowed_the_oldest_go_first(db: 
 
 
 async def test_only_digests_are_stored(keys: KeyService, db: Database) -> None:
-    minted = await make(keys, value="a-key-that-an-operator-has-chosen-by-hand")
+    minted = await make(keys, user_id="user_ada")
     own = await make(keys)
     await keys.authenticate(minted.value)
 

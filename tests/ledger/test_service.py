@@ -113,7 +113,9 @@ async def test_the_line_of_an_entry_that_was_not_written_has_every_field_of_it()
         if isinstance(value, datetime):
             assert datetime.fromisoformat(line[name]) == value
         else:
-            assert line[name] == (str(value) if isinstance(value, UUID) else list(value) if name == "flags" else value)
+            assert line[name] == (
+                str(value) if isinstance(value, UUID) else list(value) if isinstance(value, tuple) else value
+            )
 
 
 async def test_entries_wait_while_the_database_is_away_and_are_written_once_when_it_is_back(
