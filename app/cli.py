@@ -23,7 +23,8 @@ from app.keys.tokens import KeyKind
 from app.local import completed
 from app.observability.logging import capture_stdlib, configure
 from app.projects.service import DEFAULT_PROJECT_ID, ProjectService
-from app.settings import Settings, SettingsError, load_settings, unknown_variables
+from app.setting_names import unknown_variables
+from app.settings import Settings, SettingsError, load_settings
 from app.simulator import server as simulator
 from app.version import VERSION
 

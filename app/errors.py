@@ -2,13 +2,19 @@
 
     WeirError
     ├── Refusal             the caller can fix it; logged as info
-    │   ├── InvalidRequest          400  (and MissingParameter, InvalidType, InvalidJson)
+    │   ├── InvalidRequest          400  (and MissingParameter, InvalidType, InvalidJson, ModelNotPriced,
+    │   │                                 IntegerTooSmall, IntegerTooLarge)
     │   ├── Unauthenticated         401
     │   ├── Forbidden               403
     │   ├── NotFound                404  (and UnknownPath, ModelNotFound)
     │   ├── MethodNotAllowed        405
+    │   ├── IdempotencyKeyInUse     409
+    │   ├── PriceExists             409
+    │   ├── PreconditionFailed      412
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedMediaType    415
+    │   ├── IdempotencyKeyReused    422
+    │   ├── BudgetSpent             429  (and BudgetReserved)
     │   └── HeadersTooLarge         431
     ├── Operational         Weir or an upstream cannot answer right now; a warning and a counter
     │   ├── UpstreamUnreachable     502  (and UpstreamRejectedCredential, UpstreamAnsweredNonsense)
@@ -21,7 +27,7 @@ The body is OpenAI's envelope, `{"error": {"message", "type", "param", "code"}}`
 https://platform.openai.com/docs/guides/error-codes
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class WeirError(Exception):
@@ -37,7 +43,7 @@ class WeirError(Exception):
         self.param = param
         self.headers = headers or {}
 
-    def envelope(self) -> dict[str, dict[str, str | None]]:
+    def envelope(self) -> dict[str, dict[str, Any]]:
         """Return the JSON body that a client gets."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
@@ -71,6 +77,30 @@ class InvalidType(Refusal):
 
     def __init__(self, param: str, *, expected: str, got: str) -> None:
         super().__init__(f"Invalid type for '{param}': expected {expected}, but got {got} instead.", param=param)
+
+
+class IntegerTooSmall(Refusal):
+    """A parameter is a whole number below the smallest that it may be."""
+
+    code = "integer_below_min_value"
+
+    def __init__(self, param: str, minimum: int, got: int) -> None:
+        super().__init__(
+            f"Invalid '{param}': integer below minimum value. Expected a value >= {minimum}, but got {got} instead.",
+            param=param,
+        )
+
+
+class IntegerTooLarge(Refusal):
+    """A parameter is a whole number above the largest that it may be."""
+
+    code = "integer_above_max_value"
+
+    def __init__(self, param: str, maximum: int, got: int) -> None:
+        super().__init__(
+            f"Invalid '{param}': integer above maximum value. Expected a value <= {maximum}, but got {got} instead.",
+            param=param,
+        )
 
 
 class InvalidJson(Refusal):
@@ -131,6 +161,13 @@ class MethodNotAllowed(Refusal):
     code = "method_not_allowed"
 
 
+class PreconditionFailed(Refusal):
+    """What was to be changed was changed by somebody else meanwhile: read it again (RFC 9110, section 13.1.1)."""
+
+    status = 412
+    code = "precondition_failed"
+
+
 class BodyTooLarge(Refusal):
     """The body has more bytes than Weir reads."""
 
@@ -139,6 +176,21 @@ class BodyTooLarge(Refusal):
 
     def __init__(self, size_bytes_max: int) -> None:
         super().__init__(f"The request body is larger than the {size_bytes_max} bytes that are allowed.")
+
+
+class PriceExists(Refusal):
+    """There is a price for the same model, tier and moment already, and prices are never changed."""
+
+    status = 409
+    code = "price_exists"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is a price for this model, service tier and valid_from already. Prices are never changed: "
+            "choose another valid_from.",
+            param="valid_from",
+            headers={"x-should-retry": "false"},
+        )
 
 
 class UnsupportedMediaType(Refusal):

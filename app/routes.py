@@ -4,13 +4,20 @@ from typing import Any, Literal, NamedTuple
 
 from fastapi import APIRouter, FastAPI
 
+from app.budgets.admin_router import router as budgets
+from app.budgets.router import router as own_budgets
+from app.budgets.spend_alert_router import router as spend_alerts
+from app.budgets.spend_limit_router import router as spend_limits
 from app.gateway.router import router as gateway
 from app.gateway.schemas import ERRORS
 from app.health.router import router as health
+from app.ledger.costs_router import router as costs
 from app.ledger.router import router as ledger
+from app.ledger.usage_router import router as usage
+from app.prices.admin_router import router as prices
 from app.upstreams.router import router as models
 
-Access = Literal["public", "any key", "project key"]
+Access = Literal["public", "any key", "project key", "admin key"]
 
 
 class Mount(NamedTuple):
@@ -25,6 +32,13 @@ ROUTES = (
     Mount("/v1", gateway, "project key"),
     Mount("/v1", models, "any key"),
     Mount("/v1", ledger, "any key"),
+    Mount("/v1", usage, "admin key"),
+    Mount("/v1", costs, "admin key"),
+    Mount("/v1", prices, "admin key"),
+    Mount("/v1", budgets, "admin key"),
+    Mount("/v1", own_budgets, "any key"),
+    Mount("/v1", spend_limits, "admin key"),
+    Mount("/v1", spend_alerts, "admin key"),
     Mount("", health, "public"),
 )
 

@@ -4,8 +4,7 @@ Nested names are joined by two underscores: `WEIR_HTTP__BODY_SIZE_BYTES_MAX`. A 
 name, what was given and what is allowed; secrets are never shown.
 """
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -126,14 +125,33 @@ class Ledger(Group):
 
     queue_entries_max: int = Field(10_000, ge=1, description="Entries waiting for the database; more calls answer 503.")
     partitions_months_ahead: int = Field(3, ge=1, le=24, description="Monthly partitions made ahead of time.")
+    rollup_interval_seconds: Seconds = Field(10, description="How often new entries are added to the usage totals.")
 
 
 class Budgets(Group):
     """Reservations: what is promised before a call is sent."""
 
+    reserve_wait_ms: int = Field(
+        500, ge=0, le=60_000, description="How long a call waits for others to give back what they hold of its budgets."
+    )
+    output_tokens_default: int = Field(
+        16_384, ge=1, le=1_000_000, description="Output cap of a call under a budget that names no maximum itself."
+    )
+    output_tokens_min: int = Field(
+        256, ge=1, le=1_000_000, description="Least output cap of such a call; where that does not fit, it is refused."
+    )
     heartbeat_interval_seconds: Seconds = Field(5, description="How often a process says that it is alive.")
     lease_seconds: Seconds = Field(
         15, description="Silence after which a process is taken for dead, and its open calls are charged by another."
+    )
+
+
+class Idempotency(Group):
+    """Answers that are kept for repeated requests with the same `Idempotency-Key`."""
+
+    lifetime_seconds: Seconds = Field(86_400, description="How long an answer is kept, in the database.")
+    answer_size_bytes_max: int = Field(
+        8_388_608, ge=1_024, le=268_435_456, description="Longest answer that is kept; of a longer one the key is free."
     )
 
 
@@ -203,6 +221,7 @@ class Settings(BaseSettings):
     keys: Keys = Keys()
     upstream: Upstream = Upstream()
     budgets: Budgets = Budgets()
+    idempotency: Idempotency = Idempotency()
     ledger: Ledger = Ledger()
     log: Log = Log()
     tracing: Tracing = Tracing()
@@ -230,40 +249,17 @@ def load_settings() -> Settings:
     return settings
 
 
-def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Return a line for each `WEIR_*` variable that no setting reads, with the nearest name that exists.
-
-    They are a warning, not an error: Kubernetes injects `WEIR_SERVICE_HOST` and the like beside a service named weir.
-    """
-    known = sorted(setting_names())
-    lines = []
-    for name in sorted(environ):
-        if name.startswith("WEIR_") and name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1)
-            lines.append(f"{name} is not a setting" + (f"; did you mean {nearest[0]}?" if nearest else ""))
-    return lines
-
-
-def setting_names() -> Iterator[str]:
-    """Yield the environment variable of every setting."""
-    for name, field in Settings.model_fields.items():
-        group = field.annotation
-        if isinstance(group, type) and issubclass(group, Group):
-            yield from (f"WEIR_{name}__{inner}".upper() for inner in group.model_fields)
-        else:
-            yield _variable((name,))
-
-
-def _variable(location: tuple[int | str, ...]) -> str:
+def variable(location: tuple[int | str, ...]) -> str:
+    """Return the environment variable of the setting at *location*."""
     name = "__".join(str(part) for part in location)
     return name if name.startswith("OPENAI_") else f"WEIR_{name}".upper().replace("WEIR_OPENAI", "OPENAI")
 
 
 def _explain(error: ValidationError) -> Iterator[str]:
     for problem in error.errors():
-        variable = _variable(problem["loc"])
-        given = "" if _is_secret(variable) else f" (given: {problem['input']!r})"
-        yield f"{variable}: {problem['msg'].removeprefix('Value error, ')}{given}"
+        name = variable(problem["loc"])
+        given = "" if _is_secret(name) else f" (given: {problem['input']!r})"
+        yield f"{name}: {problem['msg'].removeprefix('Value error, ')}{given}"
 
 
 def _is_secret(variable: str) -> bool:

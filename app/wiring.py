@@ -2,28 +2,39 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
+from app.budgets.admin_service import BudgetAdminService
+from app.budgets.opening_service import OpeningService
 from app.budgets.service import BudgetService
+from app.budgets.spend_alert_service import SpendAlertService
+from app.budgets.spend_limit_service import SpendLimitService
 from app.core import schema
 from app.core.clock import Clock, utc_now
-from app.core.db import Database, DatabaseUnavailable
+from app.core.db import Database
 from app.core.health import Dependency
 from app.core.notify import Notices
 from app.core.redis import Redis
+from app.gateway.reservation_service import ReservationDesk
 from app.gateway.service import GatewayService
 from app.gateway.settlement import Settlement
+from app.gateway.token_count_service import TokenCounts
 from app.health.service import HealthService
+from app.idempotency.service import IdempotencyService
 from app.keys.service import KEYS_CHANGED, KeyService
+from app.ledger.bill_service import BillService
+from app.ledger.rollup_service import RollupService
 from app.ledger.service import LedgerService
 from app.observability.metrics import Metrics
 from app.observability.tracing import Tracer
-from app.prices.service import PriceService
+from app.prices.admin_service import PriceAdmin
+from app.prices.service import PRICES_CHANGED, PriceService
+from app.projects.service import ProjectService
 from app.settings import Settings
 from app.simulator.app import create_simulator
 from app.simulator.server import serve_simulator
@@ -32,18 +43,23 @@ from app.upstreams.routing import Upstream
 from app.upstreams.service import UpstreamService
 
 _log: Final = structlog.get_logger()
-_REFRESH_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True)
 class Wiring:
     """Everything that routes use."""
 
+    bill: BillService
+    budget_admin: BudgetAdminService
     gateway: GatewayService
     health: HealthService
     keys: KeyService
     ledger: LedgerService
     metrics: Metrics
+    price_admin: PriceAdmin
+    rollups: RollupService
+    spend_alerts: SpendAlertService
+    spend_limits: SpendLimitService
     tracer: Tracer
     upstreams: UpstreamService
 
@@ -63,34 +79,66 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
         await schema.check(db)
         redis = Redis(settings.redis_url.get_secret_value(), settings.redis, redis_health)
         stack.push_async_callback(redis.close)
+        projects = ProjectService(db)
         prices = PriceService(db)
         await prices.load()
         ledger = LedgerService(db, database_health, settings.ledger, metrics, clock)
         await ledger.create_partitions()
-        budgets = BudgetService(db, ledger, settings.budgets, clock)
+        rollups = RollupService(db, settings.ledger)
+        idempotency = IdempotencyService(db, settings.idempotency)
+        budgets = BudgetService(db, ledger, idempotency, settings.budgets, clock)
         await budgets.start()
+        reservations = ReservationDesk(prices, budgets, idempotency, TokenCounts(), settings.budgets)
         keys = KeyService(db, settings.keys.pepper.get_secret_value().encode(), settings.keys, clock)
-        client = UpstreamClient(settings.upstream)
-        stack.push_async_callback(client.close)
-        upstreams = UpstreamService(client, await _upstreams(settings, stack), tracer)
+        openings = OpeningService(db, ledger)
+        budget_admin = BudgetAdminService(db, openings, {"project": projects.exists, "api_key": keys.is_api_key})
+        upstreams = await _upstream_service(settings, stack, tracer)
         health = HealthService(db, redis, database_health, redis_health, ledger.health)
-        notices = Notices(db)
-        notices.subscribe(KEYS_CHANGED, keys.forget)
-        notices.start()
-        stack.push_async_callback(notices.close)
+        _listen(db, stack, {KEYS_CHANGED: keys.forget, PRICES_CHANGED: prices.expire})
+        stack.push_async_callback(rollups.close)
         stack.push_async_callback(budgets.close)
         stack.push_async_callback(ledger.close, settings.server.shutdown_grace_seconds)
-        await _in_background(stack, health.watch(), budgets.keep_alive(), ledger.keep_partitions(), _refresh(prices))
+        await _in_background(
+            stack,
+            health.watch(),
+            budgets.keep_alive(),
+            idempotency.keep_purged(),
+            ledger.keep_partitions(),
+            openings.keep_counted(),
+            rollups.keep_rolled_up(),
+            prices.keep_fresh(),
+        )
         yield Wiring(
-            gateway=GatewayService(upstreams, prices, budgets, ledger, Settlement(prices, budgets, clock), clock),
+            bill=BillService(db, rollups, clock),
+            budget_admin=budget_admin,
+            gateway=GatewayService(upstreams, reservations, ledger, Settlement(prices, budgets, clock), clock),
             health=health,
             keys=keys,
             ledger=ledger,
             metrics=metrics,
+            price_admin=PriceAdmin(db, prices, clock),
+            rollups=rollups,
+            spend_alerts=SpendAlertService(db, projects.exists),
+            spend_limits=SpendLimitService(budget_admin, projects.exists),
             tracer=tracer,
             upstreams=upstreams,
         )
         health.is_draining = True
+
+
+def _listen(db: Database, stack: AsyncExitStack, listeners: dict[str, Callable[[str], None]]) -> None:
+    """Call each listener with what is said on its channel."""
+    notices = Notices(db)
+    for channel, listener in listeners.items():
+        notices.subscribe(channel, listener)
+    notices.start()
+    stack.push_async_callback(notices.close)
+
+
+async def _upstream_service(settings: Settings, stack: AsyncExitStack, tracer: Tracer) -> UpstreamService:
+    client = UpstreamClient(settings.upstream)
+    stack.push_async_callback(client.close)
+    return UpstreamService(client, await _upstreams(settings, stack), tracer)
 
 
 async def _upstreams(settings: Settings, stack: AsyncExitStack) -> list[Upstream]:
@@ -116,14 +164,3 @@ async def _in_background(stack: AsyncExitStack, *works: Coroutine[None, None, No
         await asyncio.gather(*tasks, return_exceptions=True)
 
     stack.push_async_callback(stop)
-
-
-async def _refresh(prices: PriceService) -> None:
-    while True:
-        await asyncio.sleep(_REFRESH_SECONDS)
-        try:
-            await prices.load()
-        except DatabaseUnavailable:
-            continue  # the prices in memory go on being used; `watch` reports the database
-        except ValueError as error:
-            _log.error("prices_not_loaded", reason=str(error))

@@ -14,8 +14,10 @@ from app.core import schema
 from app.core.db import Database
 from app.core.health import Dependency
 from app.core.orm import Base
+from app.idempotency import models as idempotency
 from app.keys import models as keys
 from app.ledger import models as ledger
+from app.ledger import rollup_models as rollups
 from app.prices import models as prices
 from app.projects import models as projects
 from app.settings import load_settings
@@ -23,7 +25,7 @@ from app.settings import load_settings
 if TYPE_CHECKING:
     from sqlalchemy.sql.schema import SchemaItem
 
-TABLES_FROM = (budgets, keys, ledger, prices, projects)
+TABLES_FROM = (budgets, idempotency, keys, ledger, prices, projects, rollups)
 _LOCK_TIMEOUT_MS = 5_000
 _STATEMENT_TIMEOUT_MS = 600_000
 

@@ -15,8 +15,10 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from app import errors, money_errors
 from app.errors import WeirError
-from app.settings import Settings, setting_names
+from app.setting_names import setting_names
+from app.settings import Settings
 
 REFERENCE: Final = Path(__file__).parents[1] / "docs" / "reference"
 _NOTICE: Final = "<!-- Written by `make docs`; edit the code instead. -->"
@@ -36,6 +38,8 @@ _BOUNDS: Final = {
     MinLen: "length ≥ {0.min_length}",
 }
 _STATUSES_RETRIED: Final = {408, 409, 429}
+
+_MODULES = {errors.__name__, money_errors.__name__}
 
 
 def configuration_page() -> str:
@@ -78,14 +82,14 @@ def errors_page() -> str:
         "by themselves. Errors of the upstream itself are relayed as they came.",
     ]
     for kind in _children(WeirError):
-        errors = sorted(catalogue(kind), key=lambda error: (error.status, str(error.code)))
+        rows = sorted(catalogue(kind), key=lambda error: (error.status, str(error.code)))
         lines += ["", f"## {kind.__name__}", "", _summary(kind), ""]
-        lines += _table(("Status", "Code", "Type", "Meaning", "Retried", "Class"), map(_error_row, errors))
+        lines += _table(("Status", "Code", "Type", "Meaning", "Retried", "Class"), map(_error_row, rows))
     return "\n".join(lines) + "\n"
 
 
 def catalogue(kind: type[WeirError] = WeirError) -> list[type[WeirError]]:
-    """Return *kind* and all that derives from it in app/errors.py, without those that only group others."""
+    """Return *kind* and all that derives from it in the catalogue, without those that only group others."""
     children = _children(kind)
     own = [] if kind.code is None and children else [kind]
     return [*own, *(error for child in children for error in catalogue(child))]
@@ -178,7 +182,7 @@ def _constraints_inside(annotation: Any) -> list[Any]:
 
 
 def _children(error: type[WeirError]) -> list[type[WeirError]]:
-    return [child for child in error.__subclasses__() if child.__module__ == WeirError.__module__]
+    return [child for child in error.__subclasses__() if child.__module__ in _MODULES]
 
 
 def _error_row(error: type[WeirError]) -> tuple[str, ...]:

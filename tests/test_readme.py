@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import setting_names
+from app.setting_names import setting_names
 from tests.fixtures.weir import RunningWeir
 
 ROOT = Path(__file__).resolve().parents[1]

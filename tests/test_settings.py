@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.settings import Settings, SettingsError, load_settings, setting_names, unknown_variables
+from app.setting_names import setting_names, unknown_variables
+from app.settings import Settings, SettingsError, load_settings
 
 STRONG = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b"
 OWN_SECRETS = ["WEIR_KEYS__PEPPER", "WEIR_BOOTSTRAP_ADMIN_KEY", "WEIR_BOOTSTRAP_API_KEY"]

@@ -1,4 +1,4 @@
-"""The tables of open reservations, of the processes that hold them, and of the budgets that they count in."""
+"""The tables of open reservations, of the processes that hold them, of the budgets that they count in, of alerts."""
 
 from datetime import datetime
 from typing import Any
@@ -130,3 +130,21 @@ class BudgetWindow(Base):
     """Added to the limit for this window only."""
     spent_nano: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     reserved_nano: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+
+
+class SpendAlert(Base):
+    """Whom to tell once the organization, or a project, has spent an amount in a month."""
+
+    __tablename__ = "spend_alerts"
+    __table_args__ = (
+        CheckConstraint("threshold_cents >= 0", name="threshold_is_not_negative"),
+        Index("ix_spend_alerts_project_id", "project_id"),
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id"))
+    """None for the organization."""
+    threshold_cents: Mapped[int] = mapped_column(BigInteger)
+    recipients: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    subject_prefix: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from app.budgets.reservation import Reservation
+from app.budgets.reservation import Hold, Reservation
 from app.core.db import HotConnection
 
 _TYPES: Final = {
@@ -28,7 +28,9 @@ _INSERT: Final = (
 )
 
 # Whoever deletes the row has the right to charge for it, and nobody else: that is what makes a settlement happen once.
-_TAKE: Final = "DELETE FROM reservations WHERE id = ANY($1) RETURNING id"
+_TAKE: Final = "DELETE FROM reservations WHERE id = ANY($1) RETURNING id, ceiling_nano, budget_window_ids"
+
+_OPEN: Final = "SELECT id FROM reservations WHERE process_id = $1"
 
 # The same for the reservations of processes whose heartbeat is older than $1 seconds by the database's clock. Rows
 # that somebody else is taking at this moment are theirs; two sweepers never wait for each other.
@@ -54,19 +56,27 @@ AND NOT EXISTS (SELECT FROM reservations WHERE process_id = processes.id)
 
 async def insert_reservations(connection: HotConnection, reservations: Sequence[Reservation]) -> None:
     """Add *reservations* in one statement."""
+    if not reservations:
+        return
     columns = [list(column) for column in zip(*reservations, strict=True)]
     columns[_WINDOWS] = [",".join(map(str, ids)) for ids in columns[_WINDOWS]]
     await connection.execute(_INSERT, *columns)
 
 
-async def take_reservations(connection: HotConnection, ids: Sequence[UUID]) -> set[UUID]:
-    """Delete those of *ids* that are open and return them."""
-    return {row["id"] for row in await connection.fetch(_TAKE, ids)}
+async def take_reservations(connection: HotConnection, ids: Sequence[UUID]) -> dict[UUID, Hold]:
+    """Delete those of *ids* that are open and return what each held."""
+    return {row[0]: Hold(row[1], tuple(row[2])) for row in await connection.fetch(_TAKE, ids)}
 
 
 async def take_orphans(connection: HotConnection, lease_seconds: float, limit: int) -> list[Reservation]:
     """Delete up to *limit* reservations of processes that are dead, and return them."""
-    return [Reservation(*row) for row in await connection.fetch(_SWEEP, lease_seconds, limit)]
+    rows = await connection.fetch(_SWEEP, lease_seconds, limit)
+    return [Reservation(*row)._replace(budget_window_ids=tuple(row["budget_window_ids"])) for row in rows]
+
+
+async def find_open(connection: HotConnection, process_id: UUID) -> list[UUID]:
+    """Return the ids of the open reservations of one process."""
+    return [row[0] for row in await connection.fetch(_OPEN, process_id)]
 
 
 async def beat(connection: HotConnection, process_id: UUID) -> None:

@@ -5,20 +5,30 @@ process is dead. A settlement that comes after the sweep becomes a correction, n
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from app.budgets.budget import Payer
 from app.core.money import Nano
 from app.ledger.entries import Entry
 
-_Written = Mapping[UUID, Sequence[tuple[str, int]]]
+Moves = dict[int, tuple[int, int]]
+"""What changes in each window, by its id: (reserved, spent) in nano-dollars."""
+
+_Written = Mapping[UUID, Sequence[tuple[str, int, tuple[int, ...]]]]
 
 CORRECTION: Final = "correction"
 """Flag of the entry that a process which was taken for dead adds: the difference to what the sweep charged."""
 UNRESERVED: Final = "unreserved"
 """Flag of an entry whose reservation is nowhere: somebody has deleted it by hand."""
+
+
+class Hold(NamedTuple):
+    """What an open reservation holds, and in which windows."""
+
+    ceiling_nano: int
+    window_ids: tuple[int, ...]
 
 
 class Reservation(NamedTuple):
@@ -40,30 +50,75 @@ class Reservation(NamedTuple):
     budget_window_ids: tuple[int, ...] = ()
     """The windows of budgets that hold `ceiling_nano` for it."""
 
+    def granted(self, ceiling_nano: Nano, window_ids: tuple[int, ...]) -> "Reservation":
+        """Return it as it is written: with what is held for it."""
+        return self._replace(ceiling_nano=ceiling_nano, budget_window_ids=window_ids)
 
-def entries_to_write(entries: Sequence[Entry], taken: AbstractSet[UUID], written: _Written) -> list[Entry]:
-    """Return what the ledger must gain when *entries* settle.
+    @property
+    def payer(self) -> Payer:
+        """Whom and what it is for."""
+        return Payer(self.project_id, self.user_id, self.key_id, self.model)
+
+    @property
+    def hold(self) -> Hold:
+        """What is held for it."""
+        return Hold(self.ceiling_nano, self.budget_window_ids)
+
+
+def settle(entries: Sequence[Entry], taken: Mapping[UUID, Hold], written: _Written) -> tuple[list[Entry], Moves]:
+    """Return what the ledger must gain when *entries* settle, and what moves in the windows of budgets.
 
     *taken* are the reservations that were still open, and are deleted in the same transaction. For all others,
-    *written* has the (ending, cost in nano-dollars) of what the ledger says already:
+    *written* has the (ending, cost in nano-dollars, windows) of what the ledger says already:
 
     - nothing open, nothing written: the entry, flagged;
     - swept as orphaned: a correction by the difference;
     - anything else: nothing, as its commit was lost on the way back and this is the second try.
     """
-    return [entry for entry in (_to_write(entry, taken, written) for entry in entries) if entry is not None]
+    found = (_to_write(entry, taken, written.get(entry.id, ())) for entry in entries)
+    to_write = [entry for entry in found if entry is not None]
+    return to_write, moves_of(to_write, taken)
 
 
-def _to_write(entry: Entry, taken: AbstractSet[UUID], written: _Written) -> Entry | None:
+def _to_write(
+    entry: Entry, taken: Mapping[UUID, Hold], rows: Sequence[tuple[str, int, tuple[int, ...]]]
+) -> Entry | None:
     if entry.id in taken:
-        return entry
-    rows = written.get(entry.id, ())
+        return entry._replace(budget_window_ids=taken[entry.id].window_ids)
     if not rows:
         return entry._replace(flags=(*entry.flags, UNRESERVED))
-    if all(ending == "orphaned" for ending, _ in rows):
-        charged = sum(cost for _, cost in rows)
-        return entry._replace(cost_nano=Nano(entry.cost_nano - charged), flags=(*entry.flags, CORRECTION))
+    if all(ending == "orphaned" for ending, _, _ in rows):
+        charged = sum(cost for _, cost, _ in rows)
+        return entry._replace(
+            cost_nano=Nano(entry.cost_nano - charged),
+            flags=(*entry.flags, CORRECTION),
+            budget_window_ids=rows[0][2],
+        )
     return None
+
+
+def holds_of(reservations: Iterable[Reservation]) -> Moves:
+    """Return what moves in the windows when *reservations* are made."""
+    moves: Moves = {}
+    for reservation in reservations:
+        for window_id in reservation.budget_window_ids:
+            held, _ = moves.get(window_id, (0, 0))
+            moves[window_id] = (held + reservation.ceiling_nano, 0)
+    return moves
+
+
+def moves_of(entries: Iterable[Entry], taken: Mapping[UUID, Hold]) -> Moves:
+    """Return what moves in the windows: every hold in *taken* goes back, every cost in *entries* is spent."""
+    moves: Moves = {}
+    for hold in taken.values():
+        for window_id in hold.window_ids:
+            reserved, spent = moves.get(window_id, (0, 0))
+            moves[window_id] = (reserved - hold.ceiling_nano, spent)
+    for entry in entries:
+        for window_id in entry.budget_window_ids:
+            reserved, spent = moves.get(window_id, (0, 0))
+            moves[window_id] = (reserved, spent + entry.cost_nano)
+    return moves
 
 
 def orphaned(reservations: Iterable[Reservation], now: datetime) -> list[Entry]:

@@ -5,16 +5,23 @@ The reservations of a process that died, whenever and however, are found by any 
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID, uuid4
 
 import structlog
 
 from app.budgets import repository
-from app.budgets.reservation import Reservation, entries_to_write, orphaned
-from app.core.clock import Clock
+from app.budgets.admission import Demand, Grant, Shortfall, Window, reserve
+from app.budgets.hold_service import Holds
+from app.budgets.refusal import Unpriced, refusal
+from app.budgets.reservation import Reservation, holds_of, moves_of, orphaned, settle
+from app.budgets.windows_service import WindowService
+from app.core.clock import Clock, monotonic_seconds
 from app.core.db import Database, DatabaseUnavailable, HotConnection
 from app.core.group_commit import GroupCommit
+from app.core.money import Nano
+from app.idempotency.key import KeyClaim, Placed, StoredAnswer
+from app.idempotency.service import IdempotencyService
 from app.ledger.entries import Entry
 from app.ledger.service import LedgerService
 from app.settings import Budgets as BudgetsSettings
@@ -22,17 +29,41 @@ from app.settings import Budgets as BudgetsSettings
 _log: Final = structlog.get_logger()
 _BATCH_MAX: Final = 500
 _RETRY_SECONDS: Final = 0.25
+_POLL_SECONDS: Final = 0.1
+"""How often a call that waits for room looks for what other processes gave back."""
+_UNPRICED: Final = Demand(Nano(0), Nano(0), Nano(0))
+
+
+_Answer = Grant | Shortfall | Unpriced | None
+
+
+class _Asked(NamedTuple):
+    reservation: Reservation
+    demand: Demand | None
+    """None for a model without a price."""
+    claim: KeyClaim | None
 
 
 class BudgetService:
     """Reserves before a call, settles after it, sweeps after the dead."""
 
-    def __init__(self, db: Database, ledger: LedgerService, settings: BudgetsSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        db: Database,
+        ledger: LedgerService,
+        idempotency: IdempotencyService,
+        settings: BudgetsSettings,
+        clock: Clock,
+    ) -> None:
         self._db = db
         self._ledger = ledger
+        self._idempotency = idempotency
+        self._answers: dict[UUID, StoredAnswer] = {}
         self._settings = settings
         self._clock = clock
-        self._reserving: GroupCommit[Reservation, None] = GroupCommit(self._reserve, batch_max=_BATCH_MAX)
+        self._windows = WindowService()
+        self._holds = Holds()
+        self._reserving: GroupCommit[_Asked, _Answer] = GroupCommit(self._reserve, batch_max=_BATCH_MAX)
         self._releasing: GroupCommit[UUID, None] = GroupCommit(self._release, batch_max=_BATCH_MAX)
         self.process_id = uuid4()
         ledger.settle_with(self._claim)
@@ -42,28 +73,61 @@ class BudgetService:
         async with self._db.hot_connection() as connection:
             await repository.beat(connection, self.process_id)
 
-    async def reserve(self, reservation: Reservation) -> None:
-        """Commit *reservation*; raises DatabaseUnavailable, and then nothing may be sent.
+    async def reserve(
+        self, reservation: Reservation, demand: Demand | None, claim: KeyClaim | None = None
+    ) -> Grant | None:
+        """Commit *reservation*, holding what *demand* says in every budget that it counts in; None: it has no price.
 
-        A caller that is cancelled meanwhile, or told that it failed although it was committed, leaves nothing open.
+        Where it does not fit only because calls under way hold the rest, it waits for them for a while. Returns None
+        when the idempotency key of *claim* is in use. Raises BudgetSpent, BudgetReserved, ModelNotPriced or
+        DatabaseUnavailable. In all these cases nothing may be sent. A caller that is cancelled meanwhile, or told that
+        it failed although it was committed, leaves nothing open.
         """
-        committed = self._reserving.submit(reservation)
+        deadline = monotonic_seconds() + self._settings.reserve_wait_ms / 1_000
+        while True:
+            answer = await self._try_to_reserve(_Asked(reservation, demand, claim))
+            if answer is None or isinstance(answer, Grant):
+                return answer
+            left_seconds = deadline - monotonic_seconds()
+            if isinstance(answer, Unpriced) or answer.is_spent or left_seconds <= 0:
+                raise refusal(answer, self._holds.retry_after_ms)
+            await self._holds.wait_for_return(min(left_seconds, _POLL_SECONDS))
+
+    async def _try_to_reserve(self, asked: _Asked) -> _Answer:
+        reservation_id = asked.reservation.id
+        self._holds.begin(reservation_id)
+        committed = self._reserving.submit(asked)
         try:
-            await asyncio.shield(committed)
+            answer = await asyncio.shield(committed)
         except BaseException:
             if committed.done():  # it failed, perhaps only on the way back
-                self.release(reservation.id)
+                self.release(reservation_id)
             else:  # the caller has left; what is on its way cannot be called back
-                committed.add_done_callback(lambda _: self.release(reservation.id))
+                committed.add_done_callback(lambda _: self.release(reservation_id))
             raise
+        if not isinstance(answer, Grant):
+            self._holds.forget(reservation_id)
+        return answer
 
     def release(self, reservation_id: UUID) -> None:
         """End a reservation for which nothing was sent: no entry. Retried until PostgreSQL knows."""
-        self._releasing.submit(reservation_id)
+        released = self._releasing.submit(reservation_id)
+        released.add_done_callback(lambda _: self._holds.end(reservation_id))
 
-    def settle(self, entry: Entry) -> None:
-        """End the reservation with the id of *entry* by that entry, in one commit. Retried until PostgreSQL knows."""
-        self._ledger.append(entry)
+    def settle(self, entry: Entry, answer: StoredAnswer | None = None) -> None:
+        """End the reservation with the id of *entry* by that entry, in one commit. Retried until PostgreSQL knows.
+
+        In the same commit *answer* is kept for the idempotency key that it was claimed with.
+        """
+        if answer is not None:
+            self._answers[entry.id] = answer
+        self._ledger.append(entry).add_done_callback(lambda settled: self._settled(entry.id, settled))
+
+    def _settled(self, reservation_id: UUID, settled: asyncio.Future[None]) -> None:
+        self._answers.pop(reservation_id, None)
+        # What could not be written keeps its reservation, which is charged at its ceiling once this process is gone.
+        if not settled.cancelled() and settled.exception() is None:
+            self._holds.end(reservation_id)
 
     async def keep_alive(self) -> None:
         """Beat, and sweep after processes that do not, until cancelled."""
@@ -72,6 +136,7 @@ class BudgetService:
                 async with self._db.hot_connection() as connection:
                     await repository.beat(connection, self.process_id)
                 await self.sweep()
+                await self._release_strays()
             except DatabaseUnavailable:
                 pass  # nobody can sweep us either, as that takes the same database
             except Exception as error:  # noqa: BLE001 - the next beat must come
@@ -85,12 +150,22 @@ class BudgetService:
         while True:
             async with self._db.hot_connection() as connection, connection.transaction():
                 orphans = await repository.take_orphans(connection, lease_seconds, _BATCH_MAX)
-                await self._ledger.write(connection, orphaned(orphans, self._clock()))
+                entries = orphaned(orphans, self._clock())
+                held = {orphan.id: orphan.hold for orphan in orphans}
+                await self._windows.move(connection, moves_of(entries, held))
+                await self._ledger.write(connection, entries)
                 await repository.forget_dead_processes(connection, lease_seconds)
             if not orphans:
                 return count
             count += len(orphans)
             _log.warning("reservations_orphaned", count=len(orphans))
+
+    async def _release_strays(self) -> None:
+        """Release what was committed after its caller was told that it failed: nothing was sent for it."""
+        async with self._db.hot_connection() as connection:
+            open_ids = await repository.find_open(connection, self.process_id)
+        for stray in self._holds.find_unknown(open_ids):
+            self.release(stray)
 
     async def close(self) -> None:
         """Leave: what is released is released, and this process is not waited for. The ledger must be closed before."""
@@ -103,16 +178,42 @@ class BudgetService:
         except (TimeoutError, DatabaseUnavailable):
             _log.warning("process_not_signed_off", process_id=str(self.process_id))
 
-    async def _reserve(self, reservations: Sequence[Reservation]) -> Sequence[None]:
+    async def _reserve(self, asked: Sequence[_Asked]) -> Sequence[_Answer]:
+        """Answer a whole group in one commit: those that fit are held and written, the others leave no trace."""
+        payers = [each.reservation.payer for each in asked]
         async with self._db.hot_connection() as connection:
-            await repository.insert_reservations(connection, reservations)
-        return [None] * len(reservations)
+            await self._windows.prepare(connection, payers)
+            async with connection.transaction():
+                locked = await self._windows.lock(connection, payers)
+                answers = [_answer(each, windows) for each, windows in zip(asked, locked, strict=True)]
+                await self._claim_keys(connection, asked, answers)
+                granted = [
+                    each.reservation.granted(answer.ceiling_nano, answer.window_ids)
+                    for each, answer in zip(asked, answers, strict=True)
+                    if isinstance(answer, Grant)
+                ]
+                await self._windows.hold(connection, holds_of(granted))
+                await repository.insert_reservations(connection, granted)
+        return answers
+
+    async def _claim_keys(self, connection: HotConnection, asked: Sequence[_Asked], answers: list[_Answer]) -> None:
+        """Take back the grants of those whose idempotency keys are in use."""
+        placed = {
+            at: Placed(each.reservation.id, each.reservation.request_id, each.claim)
+            for at, (each, answer) in enumerate(zip(asked, answers, strict=True))
+            if each.claim is not None and isinstance(answer, Grant)
+        }
+        claimed = await self._idempotency.claim(connection, list(placed.values()))
+        for at, each in placed.items():
+            if each.reservation_id not in claimed:
+                answers[at] = None
 
     async def _release(self, ids: Sequence[UUID]) -> Sequence[None]:
         while True:
             try:
-                async with self._db.hot_connection() as connection:
-                    await repository.take_reservations(connection, ids)
+                async with self._db.hot_connection() as connection, connection.transaction():
+                    taken = await repository.take_reservations(connection, ids)
+                    await self._windows.move(connection, moves_of((), taken))
             except DatabaseUnavailable:
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
@@ -124,4 +225,16 @@ class BudgetService:
         taken = await repository.take_reservations(connection, ids)
         missing = [entry_id for entry_id in ids if entry_id not in taken]
         written = await self._ledger.written(connection, missing) if missing else {}
-        return entries_to_write(entries, taken, written)
+        to_write, moves = settle(entries, taken, written)
+        await self._windows.move(connection, moves)
+        answers = {entry_id: self._answers[entry_id] for entry_id in taken if entry_id in self._answers}
+        await self._idempotency.store(connection, answers)
+        return to_write
+
+
+def _answer(asked: _Asked, windows: Sequence[Window]) -> _Answer:
+    if asked.demand is not None:
+        return reserve(asked.demand, windows)
+    if any(window.budget.refuses for window in windows):
+        return Unpriced(asked.reservation.model)
+    return reserve(_UNPRICED, windows)

@@ -138,7 +138,9 @@ def _driver_error(error: Exception) -> BaseException:
 def _is_away(error: BaseException) -> bool:
     if isinstance(error, asyncpg.DataError):  # a value that PostgreSQL cannot hold, though asyncpg files it below
         return False
-    return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError) or _sqlstate(error).startswith(_AWAY)
+    # InternalClientError is what asyncpg says when a server that is killed has spoken its last in between.
+    lost = OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.InternalClientError
+    return isinstance(error, lost) or _sqlstate(error).startswith(_AWAY)
 
 
 def _is_busy(error: BaseException) -> bool:

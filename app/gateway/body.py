@@ -1,13 +1,32 @@
 """Reads a JSON request body far enough to route and meter it; everything else in it stays as it came."""
 
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import orjson
 
-from app.errors import InvalidJson, InvalidRequest, InvalidType, MissingParameter, UnsupportedMediaType
+from app.errors import (
+    IntegerTooLarge,
+    IntegerTooSmall,
+    InvalidJson,
+    InvalidRequest,
+    InvalidType,
+    MissingParameter,
+    UnsupportedMediaType,
+)
+from app.gateway.splice import find_repeated
+from app.gateway.usage import objects
 
 _MODEL_CHARACTERS_MAX: Final = 256
-_JSON_NAMES: Final = {str: "a string", bool: "a boolean", list: "an array", dict: "an object", type(None): "null"}
+_MESSAGE_METERED: Final = frozenset({"audio", "content"})
+_JSON_NAMES: Final = {
+    str: "a string",
+    bool: "a boolean",
+    list: "an array",
+    dict: "an object",
+    int: "an integer",
+    type(None): "null",
+}
 
 
 def read_object(body: bytes, content_type: str | None, content_encoding: str | None) -> dict[str, Any]:
@@ -55,6 +74,46 @@ def required(document: dict[str, Any], name: str, kind: type) -> Any:
 def optional(document: dict[str, Any], name: str, kind: type) -> Any:
     """Return a parameter of the JSON type *kind*, None when it is not there or null; raises InvalidType."""
     return None if document.get(name) is None else required(document, name, kind)
+
+
+def find_whole_number(document: dict[str, Any], name: str, maximum: int) -> int | None:
+    """Return a parameter that is a whole number from 1 to *maximum*, None when it is not there or null.
+
+    Raises InvalidType, IntegerTooSmall or IntegerTooLarge.
+    """
+    value = document.get(name)
+    if value is None:
+        return None
+    if type(value) is not int:
+        raise InvalidType(name, expected="an integer", got=json_name(value))
+    if value < 1:
+        raise IntegerTooSmall(name, 1, value)
+    if value > maximum:
+        raise IntegerTooLarge(name, maximum, value)
+    return value
+
+
+def refuse_ambiguous(body: bytes, document: dict[str, Any], names: AbstractSet[str]) -> None:
+    """Raise InvalidRequest when the upstream may read one of *names*, or a message's content, otherwise than Weir.
+
+    JSON leaves open which of two members of the same name counts (RFC 8259, section 4), and some servers ignore case.
+    """
+    for name in document.keys() - names:
+        if name.casefold() in names:
+            raise InvalidRequest(f"Unknown parameter: '{name[:100]}'. Names are lower case.", param=name[:100])
+    if _may_repeat(body, document, names) and (repeated := find_repeated(body, names, _MESSAGE_METERED)):
+        raise InvalidRequest(f"Invalid '{repeated}': it is there more than once.", param=repeated)
+
+
+def _may_repeat(body: bytes, document: dict[str, Any], names: AbstractSet[str]) -> bool:
+    """Tell, cheaply, whether a name may be there more often than the parsed document shows."""
+    if b"\\u" in body:  # a name may be written with escapes
+        return True
+    messages = objects(document.get("messages"))
+    expected = dict.fromkeys(document.keys() & names, 1)
+    for name in _MESSAGE_METERED:
+        expected[name] = expected.get(name, 0) + sum(name in message for message in messages)
+    return any(body.count(b'"%b"' % name.encode()) > times for name, times in expected.items())
 
 
 def json_name(value: object) -> str:

@@ -15,7 +15,8 @@ from app.errors import (
     UpstreamUnreachable,
 )
 from app.gateway.answer import Answer
-from app.gateway.settlement import Attempt, Settlement
+from app.gateway.attempt import Attempt
+from app.gateway.settlement import Settlement
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.failure import UPSTREAM_CREDENTIAL_STATUSES, UpstreamFailed
 from app.upstreams.headers import to_caller
@@ -44,15 +45,16 @@ async def relay_plain(attempt: Attempt, answer: UpstreamAnswer, settlement: Sett
         raise _nonsense(attempt, answer, settlement)
     attempt.answered_model = bounded_text(document.get("model"))
     attempt.service_tier = bounded_text(document.get("service_tier"))
+    headers = [*to_caller(answer.header_items()), *attempt.own_headers()]
+    attempt.begin_answer(answer.status, headers)
+    attempt.recorded(body)
     usage = attempt.operation.usage(document)
     if usage is not None:
         cost = settlement.settle(attempt, "completed", usage, answer.status)
     else:
         output_tokens = attempt.operation.estimated_output(document)
         cost = settlement.estimate(attempt, "no_usage", output_tokens, answer.status)
-    return Answer(
-        answer.status, [*to_caller(answer.header_items()), (b"x-weir-cost-usd", usd_text(cost).encode())], body
-    )
+    return Answer(answer.status, [*headers, (b"x-weir-cost-usd", usd_text(cost).encode())], body)
 
 
 def failed(attempt: Attempt, failure: UpstreamFailed, settlement: Settlement) -> Operational:

@@ -13,8 +13,9 @@ import orjson
 from app.core.clock import monotonic_seconds
 from app.errors import Operational, UpstreamAnsweredNonsense, UpstreamTimeout, UpstreamUnreachable
 from app.gateway.answer import Answer
+from app.gateway.attempt import Attempt
 from app.gateway.relay import bounded_text
-from app.gateway.settlement import Attempt, Settlement
+from app.gateway.settlement import Settlement
 from app.gateway.stream import BrokenStream, ChatStream, error_event
 from app.ledger.entries import Outcome
 from app.upstreams.answer import UpstreamAnswer
@@ -35,7 +36,8 @@ async def relay_stream(attempt: Attempt, answer: UpstreamAnswer, settlement: Set
     if not first:
         raise UpstreamFailed("lost", "its answer ended before it began")
     attempt.first_byte_seconds = attempt.upstream_seconds
-    headers = [*to_caller(answer.header_items()), *_UNBUFFERED]
+    headers = [*to_caller(answer.header_items()), *attempt.own_headers(), *_UNBUFFERED]
+    attempt.begin_answer(HTTPStatus.OK, headers)
     return Answer(HTTPStatus.OK, headers, _relay(attempt, answer, settlement, first))
 
 
@@ -48,10 +50,10 @@ async def _relay(
     try:
         while data:
             if piece := stream.feed(data):
-                yield piece
+                yield attempt.recorded(piece)
             data = await _read(attempt, answer)
         if piece := stream.finish():
-            yield piece
+            yield attempt.recorded(piece)
         if not stream.is_done:
             raise BrokenStream("a stream that ended without [DONE]")
     except (BrokenStream, UpstreamFailed) as failure:

@@ -44,8 +44,10 @@ class MeteredCall(Response):
         context = call_context(scope)
         caller = await authenticate_project(http)
         request = self._operation.read(await http.body(), http.headers)
-        # A plain call is finished for a caller who left: only its whole answer says what it cost.
-        async with departure_cancels(receive, context) if request.streamed else nullcontext():
+        # A plain call is finished for a caller who left: only its whole answer says what it cost. And so is one with an
+        # idempotency key: its caller will ask again.
+        is_cancelled = request.streamed and "idempotency-key" not in http.headers
+        async with departure_cancels(receive, context) if is_cancelled else nullcontext():
             answer = await gateway.run(caller, self._operation, request, http.headers.raw, context)
             await _send(answer, send)
 

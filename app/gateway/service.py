@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
-from app.budgets.reservation import Reservation
-from app.budgets.service import BudgetService
 from app.core.clock import Clock, monotonic_seconds
 from app.core.ids import new_uuid7
 from app.gateway.answer import Answer
+from app.gateway.attempt import Attempt
 from app.gateway.operations.chat import ChatCompletions, ChatRequest
 from app.gateway.relay import abandoned, bounded_text, failed, relay_plain
 from app.gateway.relay_stream import relay_stream
-from app.gateway.settlement import Attempt, Settlement
+from app.gateway.reservation_service import ReservationDesk
+from app.gateway.settlement import Settlement
+from app.idempotency.key import StoredAnswer, read_key
 from app.keys.caller import Caller
 from app.ledger.service import LedgerService
 from app.observability.context import CallContext
-from app.prices.service import PriceService
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.failure import UpstreamFailed
 from app.upstreams.routing import Plan
@@ -31,15 +31,13 @@ class GatewayService:
     def __init__(
         self,
         upstreams: UpstreamService,
-        prices: PriceService,
-        budgets: BudgetService,
+        reservations: ReservationDesk,
         ledger: LedgerService,
         settlement: Settlement,
         clock: Clock,
     ) -> None:
         self._upstreams = upstreams
-        self._prices = prices
-        self._budgets = budgets
+        self._reservations = reservations
         self._ledger = ledger
         self._settlement = settlement
         self._clock = clock
@@ -60,7 +58,10 @@ class GatewayService:
         plan = self._upstreams.plan(request.model)
         self._ledger.admit()
         attempt = self._begin(caller, operation, request, plan, context)
-        await self._budgets.reserve(self._reservation(attempt))
+        claim = read_key(_values(headers, b"idempotency-key"), caller.key_id, operation.path, request.body)
+        if claim is not None and (kept := await self._reservations.find_kept(attempt, claim)) is not None:
+            return _replay(kept)
+        await self._reservations.make(attempt)
         try:
             answer = await self._send(attempt, headers)
             relay = relay_stream if _is_stream(answer) else relay_plain
@@ -91,25 +92,7 @@ class GatewayService:
             request=request,
             plan=plan,
             started_at=started_at,
-        )
-
-    def _reservation(self, attempt: Attempt) -> Reservation:
-        request, model = attempt.request, attempt.plan.model
-        ceiling = self._prices.ceiling(model, request.service_tier, request.bound, attempt.started_at)
-        return Reservation(
-            id=attempt.id,
-            process_id=self._budgets.process_id,
-            request_id=attempt.context.request_id,
-            project_id=attempt.project_id,
-            user_id=attempt.user_id,
-            key_id=attempt.key_id,
-            operation=attempt.operation.name,
-            upstream=attempt.plan.upstream.name,
-            model=model,
-            streamed=request.streamed,
-            ceiling_nano=ceiling.nano,
-            price_id=ceiling.price_id,
-            started_at=attempt.started_at,
+            body=request.body,
         )
 
     async def _send(self, attempt: Attempt, headers: Sequence[tuple[bytes, bytes]]) -> UpstreamAnswer:
@@ -121,12 +104,27 @@ class GatewayService:
                 attempt.operation.path,
                 headers=headers,
                 context=attempt.context,
-                body=attempt.request.body,
+                body=attempt.body,
             )
         finally:
             attempt.upstream_seconds = monotonic_seconds() - sent_seconds
         attempt.upstream_request_id = bounded_text(answer.headers.get("x-request-id"))
         return answer
+
+
+def _replay(kept: tuple[str, StoredAnswer]) -> Answer:
+    """Return the answer that was kept, at no cost, with the name of the request that it was made for."""
+    request_id, answer = kept
+    own = [
+        (b"idempotent-replayed", b"true"),
+        (b"x-weir-original-request-id", request_id.encode()),
+        (b"x-weir-cost-usd", b"0"),
+    ]
+    return Answer(answer.status, [*answer.headers, *own], answer.body)
+
+
+def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in headers if key == name]
 
 
 def _is_stream(answer: UpstreamAnswer) -> bool:

@@ -1,53 +1,24 @@
-"""One attempt at an upstream, and the one ledger entry that says how it ended."""
+"""Ends an attempt at an upstream: the one ledger entry that says how."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
-from uuid import UUID
 
 from app.budgets.service import BudgetService
 from app.core.clock import Clock, monotonic_seconds
 from app.core.money import Nano
-from app.gateway.operations.chat import ChatCompletions, ChatRequest
+from app.gateway.attempt import Attempt
 from app.ledger.entries import Ending, Entry, Outcome
-from app.observability.context import CallContext
 from app.prices.service import Charge, PriceService
 from app.prices.usage import Usage
-from app.upstreams.routing import Plan
 
 _NO_USAGE: Final = Usage()
 _NOTHING: Final = Nano(0)
 _FREE: Final = Charge(_NOTHING, None, ())
+_WHOLE: Final = ("completed", "no_usage")
 _COLUMNS: Final = frozenset(Entry._fields)
+ANSWER_NOT_KEPT: Final = "answer_not_kept"
+"""Flag of an entry whose answer was too long to be kept for its idempotency key, which is free again."""
 OVERRUN: Final = "overrun"
 """Flag of an entry that costs more than was reserved: the upstream did not keep to the cap it was given."""
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One request as it is sent to one upstream; moments and durations are in seconds."""
-
-    id: UUID
-    """Of its reservation, and of its ledger entry."""
-    context: CallContext
-    key_id: str
-    project_id: str
-    user_id: str | None
-    operation: ChatCompletions
-    request: ChatRequest
-    plan: Plan
-    started_at: datetime
-    ceiling_nano: Nano = _NOTHING
-    """What is reserved for it."""
-    budget_window_ids: tuple[int, ...] = ()
-    upstream_seconds: float = 0.0
-    """Spent waiting for the upstream so far."""
-    first_byte_seconds: float | None = None
-    """From sending it to the first byte of the answer's body."""
-    upstream_request_id: str | None = None
-    answered_model: str | None = None
-    service_tier: str | None = None
-    is_settled: bool = False
 
 
 class Settlement:
@@ -119,13 +90,14 @@ class Settlement:
                 cost_nano=charge.cost,
                 ceiling_nano=attempt.ceiling_nano,
                 price_id=None if charge.price is None else charge.price.id,
-                flags=(*charge.flags, OVERRUN) if charge.cost > attempt.ceiling_nano else charge.flags,
+                flags=_flags(attempt, charge),
                 started_at=attempt.started_at,
                 first_byte_us=None if attempt.first_byte_seconds is None else _us(attempt.first_byte_seconds),
                 upstream_us=_us(attempt.upstream_seconds),
                 gateway_us=_us(max(0.0, total_seconds - attempt.upstream_seconds)),
                 budget_window_ids=attempt.budget_window_ids,
-            )
+            ),
+            attempt.record.answer() if attempt.record is not None and outcome in _WHOLE else None,
         )
         _note(attempt, outcome, usage, charge.cost)
         return charge.cost
@@ -133,6 +105,15 @@ class Settlement:
     def _charge(self, attempt: Attempt, usage: Usage) -> Charge:
         models = (attempt.answered_model, attempt.plan.model) if attempt.answered_model else (attempt.plan.model,)
         return self._prices.charge(models, attempt.service_tier, usage, attempt.started_at)
+
+
+def _flags(attempt: Attempt, charge: Charge) -> tuple[str, ...]:
+    flags = charge.flags
+    if charge.cost > attempt.ceiling_nano:
+        flags = (*flags, OVERRUN)
+    if attempt.record is not None and attempt.record.is_too_long:
+        flags = (*flags, ANSWER_NOT_KEPT)
+    return flags
 
 
 def _other_units(usage: Usage) -> dict[str, int] | None:

@@ -1,9 +1,10 @@
-"""Replaces one member of a JSON object in its bytes, so that all others stay as the caller wrote them.
+"""Finds and replaces members of a JSON object in its bytes, so that all others stay as the caller wrote them.
 
 Parsing and writing a body anew would lose repeated names, the digits of large numbers, and how it was escaped.
 """
 
 import re
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import orjson
@@ -11,6 +12,8 @@ import orjson
 # In JSON that is known to be valid, brackets outside of strings are all it takes to know how deep one is.
 _TOKEN: Final = re.compile(rb'("(?:[^"\\]++|\\.)*+")(\s*+:\s*+)?|[{}\[\]]')
 _NULL: Final = b"null"
+_MESSAGE_DEPTH: Final = 3
+"""How many brackets are open inside a message, in the array of the object."""
 
 
 def replace_member(body: bytes, name: str, value: bytes) -> bytes:
@@ -32,3 +35,34 @@ def replace_member(body: bytes, name: str, value: bytes) -> bytes:
             start = token.end()
             end = start + len(_NULL) if body.startswith(_NULL, start) else -1
     return body[:start] + value + body[end:]
+
+
+def find_repeated(body: bytes, names: AbstractSet[str], message_names: AbstractSet[str]) -> str | None:
+    """Return the first of *names* that is twice in the JSON object in *body*, or of *message_names* in a message.
+
+    Written as `n` and `messages[3].content`; None when each is there at most once. *names* has `messages` in it.
+    """
+    depth, index = 0, -1
+    within = ""
+    seen: set[str] = set()
+    seen_in_message: set[str] = set()
+    for token in _TOKEN.finditer(body):
+        opening = token[0][:1]
+        if opening in b"{[":
+            depth += 1
+            if depth == _MESSAGE_DEPTH and within == "messages":
+                index += 1
+                seen_in_message = set()
+        elif opening in b"}]":
+            depth -= 1
+        elif token[2] is not None and depth == 1:
+            within = str(orjson.loads(token[1]))
+            if within in seen:
+                return within
+            seen |= {within} & names
+        elif token[2] is not None and depth == _MESSAGE_DEPTH and within == "messages":
+            name = str(orjson.loads(token[1]))
+            if name in seen_in_message:
+                return f"messages[{index}].{name}"
+            seen_in_message |= {name} & message_names
+    return None

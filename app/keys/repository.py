@@ -37,6 +37,11 @@ async def list_keys(tx: AsyncConnection) -> list[KeyRow]:
     return [KeyRow(*row) for row in await tx.execute(select(*columns).order_by(ApiKey.created_at, ApiKey.id))]
 
 
+async def is_api_key(tx: AsyncConnection, key_id: str) -> bool:
+    """Tell whether there is an API key with this id, revoked or not."""
+    return await tx.scalar(select(ApiKey.id).where(ApiKey.id == key_id, ApiKey.kind == "api")) is not None
+
+
 async def count_keys_exclusively(tx: AsyncConnection) -> int:
     """Return how many keys exist, revoked ones too; until the transaction ends nobody else gets an answer."""
     await tx.execute(text("SELECT pg_advisory_xact_lock(hashtext('weir.keys.first'))"))

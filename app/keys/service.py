@@ -129,6 +129,11 @@ class KeyService:
         async with self._db.transaction() as tx:
             return await repository.list_keys(tx)
 
+    async def is_api_key(self, key_id: str) -> bool:
+        """Tell whether there is an API key with this id, revoked or not."""
+        async with self._db.transaction() as tx:
+            return await repository.is_api_key(tx, key_id)
+
     async def revoke(self, key_id: str) -> datetime:
         """Revoke a key on every replica within a second; revoking twice is harmless. Raises NotFound."""
         now = self._clock()

@@ -1,9 +1,21 @@
 """The ledger's table: one row per upstream call, append-only, partitioned by month, no bodies in it."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, DateTime, Index, Integer, PrimaryKeyConstraint, Text
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    DateTime,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Text,
+    event,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -20,6 +32,13 @@ class LedgerEntry(Base):
         CheckConstraint("cost_nano >= 0 OR 'correction' = ANY (flags)", name="cost_is_not_negative"),
         Index("ix_ledger_entries_request_id_project_id", "request_id", "project_id"),
         Index("ix_ledger_entries_project_id_settled_at", "project_id", "settled_at"),
+        Index("ix_ledger_entries_project_id_id", "project_id", "id"),
+        Index(
+            "ix_ledger_entries_settled_at",
+            "settled_at",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
         {"postgresql_partition_by": "RANGE (settled_at)"},
     )
 
@@ -56,3 +75,23 @@ class LedgerEntry(Base):
     upstream_us: Mapped[int] = mapped_column(BigInteger)
     gateway_us: Mapped[int] = mapped_column(BigInteger)
     budget_window_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+
+
+# PostgreSQL gives the first trigger to every partition, those of later months included.
+_APPEND_ONLY: Final = (
+    """
+CREATE OR REPLACE FUNCTION refuse_change_of_ledger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION 'the ledger is append-only';
+END $$
+""",
+    """
+CREATE TRIGGER ledger_entries_append_only BEFORE UPDATE OR DELETE ON ledger_entries
+FOR EACH ROW EXECUTE FUNCTION refuse_change_of_ledger()
+""",
+    """
+CREATE TRIGGER ledger_entries_no_truncate BEFORE TRUNCATE ON ledger_entries
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_ledger()
+""",
+)
+for _statement in _APPEND_ONLY:
+    event.listen(LedgerEntry.__table__, "after_create", DDL(_statement))  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from sqlalchemy import select, text
+from sqlalchemy import BigInteger, all_, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.ledger.entries import Entry
@@ -51,9 +51,12 @@ _SELECTED: Final = ", ".join(_ARRAYS.get(name, name) for name in Entry._fields)
 
 # One statement for a whole batch: an array per column. An entry that is already there is left alone, so that a batch
 # whose commit was not acknowledged can be sent again without charging anybody twice. Arrays travel as one text per
-# row because PostgreSQL cannot unnest an array of arrays by its first dimension only.
+# row because PostgreSQL cannot unnest an array of arrays by its first dimension only. The marks for the roll-up ride
+# along; they are plain new rows, never merged with those that are there (`rollup_models.ledger_changes` says why).
 _INSERT: Final = (
-    f"INSERT INTO ledger_entries ({_COLUMNS}) "  # noqa: S608 - made of constants
+    "WITH marks AS (INSERT INTO ledger_changes (minute) "  # noqa: S608 - made of constants
+    f"SELECT unnest(${len(Entry._fields) + 1}::timestamptz[])) "
+    f"INSERT INTO ledger_entries ({_COLUMNS}) "
     f"SELECT {_SELECTED} FROM unnest("
     + ", ".join(f"${i}::{_TYPES.get(name, 'text')}[]" for i, name in enumerate(Entry._fields, 1))
     + f") AS entry({_COLUMNS}) ON CONFLICT (id, settled_at) DO NOTHING"
@@ -61,21 +64,23 @@ _INSERT: Final = (
 
 
 async def insert_entries(connection: "asyncpg.Connection[asyncpg.Record]", entries: Sequence[Entry]) -> None:
-    """Append *entries* in one commit; those that are there already are skipped."""
+    """Append *entries* in one commit, and mark their minutes; those that are there already are skipped."""
     columns = [list(column) for column in zip(*entries, strict=True)]
     columns[_FLAGS] = [",".join(flags) for flags in columns[_FLAGS]]
     columns[_WINDOWS] = [",".join(map(str, ids)) for ids in columns[_WINDOWS]]
     columns[_OTHER_UNITS] = [units and orjson.dumps(units).decode() for units in columns[_OTHER_UNITS]]
-    await connection.execute(_INSERT, *columns)
+    minutes = {entry.settled_at.replace(second=0, microsecond=0) for entry in entries}
+    await connection.execute(_INSERT, *columns, sorted(minutes))
 
 
 async def find_written(
     connection: "asyncpg.Connection[asyncpg.Record]", ids: Sequence[UUID]
-) -> dict[UUID, list[tuple[str, int]]]:
-    """Return the endings and costs of the entries with *ids*, in every partition."""
-    found: dict[UUID, list[tuple[str, int]]] = {}
-    for row in await connection.fetch("SELECT id, ending, cost_nano FROM ledger_entries WHERE id = ANY($1)", ids):
-        found.setdefault(row["id"], []).append((row["ending"], row["cost_nano"]))
+) -> dict[UUID, list[tuple[str, int, tuple[int, ...]]]]:
+    """Return the endings, costs and windows of the entries with *ids*, in every partition."""
+    found: dict[UUID, list[tuple[str, int, tuple[int, ...]]]] = {}
+    query = "SELECT id, ending, cost_nano, budget_window_ids FROM ledger_entries WHERE id = ANY($1)"
+    for row in await connection.fetch(query, ids):
+        found.setdefault(row[0], []).append((row[1], row[2], tuple(row[3])))
     return found
 
 
@@ -90,6 +95,23 @@ async def find_entries(tx: AsyncConnection, request_id: str, project_id: str | N
         Entry(*row)._replace(flags=tuple(row.flags), budget_window_ids=tuple(row.budget_window_ids))
         for row in await tx.execute(newest)
     ]
+
+
+async def sum_cost_by_model(
+    tx: AsyncConnection, since: datetime, *, payer: tuple[str, str] | None, without_window_id: int
+) -> dict[str, int]:
+    """Return what the calls begun since then cost, in nano-dollars by model: only those that are not in the window.
+
+    *payer* is a column, such as `project_id`, and its value. A call settles after it begins: that prunes partitions.
+    """
+    query = select(LedgerEntry.model, func.sum(LedgerEntry.cost_nano)).where(
+        LedgerEntry.settled_at >= since,
+        LedgerEntry.started_at >= since,
+        literal(without_window_id, BigInteger) != all_(LedgerEntry.budget_window_ids),
+    )
+    if payer is not None:
+        query = query.where(getattr(LedgerEntry, payer[0]) == payer[1])
+    return {model: int(cost) for model, cost in await tx.execute(query.group_by(LedgerEntry.model))}
 
 
 async def create_partitions(tx: AsyncConnection, first: datetime, months: int) -> None:

@@ -2,14 +2,25 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 
 from app.deps import CallerDep, LedgerDep
-from app.ledger.schemas import Receipt
+from app.ledger.receipt_schemas import ReceiptsQuery
+from app.ledger.schemas import Receipt, ReceiptList
 
 router = APIRouter(tags=["Receipts"])
 
 RequestId = Annotated[str, Path(max_length=128, description="The `x-request-id` of the call's answer.")]
+
+
+@router.get("/requests", summary="The receipts of calls")
+async def list_receipts(query: Annotated[ReceiptsQuery, Query()], caller: CallerDep, ledger: LedgerDep) -> ReceiptList:
+    """Return receipts of the caller's own project in the order in which the calls arrived, the newest first.
+
+    An admin key sees the calls of every project. A call that was sent twice, as its first attempt failed, has a
+    receipt for each attempt, with the same `id`.
+    """
+    return ReceiptList.of(await ledger.list_receipts(caller, query.asked()))
 
 
 @router.get("/requests/{request_id}", summary="The receipt of one call")

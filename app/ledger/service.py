@@ -2,20 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 import structlog
 
 from app.core.clock import Clock, monotonic_seconds
-from app.core.db import Database, DatabaseUnavailable, HotConnection
+from app.core.db import Database, DatabaseUnavailable, HotConnection, Transaction
 from app.core.group_commit import GroupCommit
 from app.core.health import Dependency
-from app.core.money import Nano
-from app.errors import NotFound, Unavailable
+from app.errors import Forbidden, NotFound, Unavailable
 from app.keys.caller import Caller
-from app.ledger import repository
+from app.ledger import receipt_repository, repository
 from app.ledger.entries import Entry
+from app.ledger.receipt_query import ReceiptPage, ReceiptQuery, attempt_of, folded, only_attempt
 from app.observability.metrics import Metrics
 from app.settings import Ledger as LedgerSettings
 
@@ -66,18 +67,29 @@ class LedgerService:
         if self._group.pending >= self._settings.queue_entries_max:
             raise Unavailable("Too many calls are waiting to be written to the ledger.")
 
-    def append(self, entry: Entry) -> None:
-        """Queue *entry* for the next commit; it is retried until PostgreSQL has it."""
-        self._group.submit(entry)
+    def append(self, entry: Entry) -> asyncio.Future[None]:
+        """Queue *entry* for the next commit; it is retried until PostgreSQL has it, and then the future is done."""
+        return self._group.submit(entry)
 
     async def write(self, connection: HotConnection, entries: Sequence[Entry]) -> None:
         """Write *entries* in the transaction that *connection* is in."""
         if entries:
             await repository.insert_entries(connection, entries)
 
-    async def written(self, connection: HotConnection, ids: Sequence[UUID]) -> dict[UUID, list[tuple[str, int]]]:
-        """Return what the ledger says of *ids*: for each that it has, every (ending, cost in nano-dollars)."""
+    async def written(
+        self, connection: HotConnection, ids: Sequence[UUID]
+    ) -> dict[UUID, list[tuple[str, int, tuple[int, ...]]]]:
+        """Return what the ledger says of *ids*: for each that it has, every (ending, cost in nano-dollars, windows)."""
         return await repository.find_written(connection, ids)
+
+    async def sum_cost_by_model(
+        self, tx: Transaction, since: datetime, *, payer: tuple[str, str] | None, without_window_id: int
+    ) -> dict[str, int]:
+        """Return what the calls cost that began since then, in nano-dollars by model, save those in the window.
+
+        *payer* is a column, such as `project_id`, and its value; None is everybody.
+        """
+        return await repository.sum_cost_by_model(tx, since, payer=payer, without_window_id=without_window_id)
 
     async def get_receipt(self, caller: Caller, request_id: str) -> Entry:
         """Return the entry of one request as far as *caller* may see it; raises NotFound.
@@ -89,8 +101,24 @@ class LedgerService:
             async with self._db.transaction() as tx:
                 entries = await repository.find_entries(tx, request_id, caller.project_id)
             if entries:
-                return _corrected(entries)
+                return folded([entry for entry in entries if entry.id == entries[0].id])
         raise NotFound(f"There is no request '{request_id}'.", param="request_id")
+
+    async def list_receipts(self, caller: Caller, query: ReceiptQuery) -> ReceiptPage:
+        """Return the receipts that *caller* may see and *query* asks for.
+
+        Raises Forbidden when it asks for another project than the caller's, InvalidRequest for an unknown `after`.
+        """
+        if caller.project_id is not None:
+            if query.project_id not in (None, caller.project_id):
+                raise Forbidden("This key sees the requests of its own project only.", param="project_id")
+            query = query._replace(project_id=caller.project_id)
+        after = None if query.after is None else attempt_of(query.after)
+        async with self._db.transaction() as tx:
+            if query.after is not None and after is None:
+                after = only_attempt(await receipt_repository.find_attempts(tx, query.after, caller.project_id))
+            entries = await receipt_repository.find_receipts(tx, query, after, query.limit + 1)
+        return ReceiptPage(entries[: query.limit], has_more=len(entries) > query.limit)
 
     async def drain(self) -> None:
         """Wait until every entry so far is committed."""
@@ -150,12 +178,6 @@ class LedgerService:
             await self._flush([entry])
         except Exception:  # noqa: BLE001 - already logged in full by _flush
             return
-
-
-def _corrected(entries: Sequence[Entry]) -> Entry:
-    """Return the newest of *entries*, newest first, at what all entries of the same attempt add up to."""
-    newest = entries[0]
-    return newest._replace(cost_nano=Nano(sum(entry.cost_nano for entry in entries if entry.id == newest.id)))
 
 
 def _printable(entry: Entry) -> dict[str, object]:

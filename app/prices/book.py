@@ -1,6 +1,6 @@
 """Which price applies to a model at a moment: an immutable book, looked up in memory on the hot path. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,6 +15,9 @@ OPERATOR_SOURCE: Final = "operator"
 
 _TIER_ALIASES: Final = {"": "default", "auto": "default", "scale": "default", "fast": "priority"}
 _CHEAPER_TIERS: Final = frozenset({"default", "flex", "batch"})
+_UNSAID: Final = frozenset({None, "", "auto"})
+"""A request that says this is processed in the tier that the upstream's project settings name."""
+_ANY_MODEL: Final = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +79,41 @@ class Book:
         one that is unknown here) what the model's dearest tier does. `Price.is_for` tells the two cases apart.
         """
         tier = _canonical(service_tier)
-        tiers = self._exact.get(model)
-        if tiers and (price := _choose(tiers, tier, at)):
-            return price
-        for length in self._prefix_lengths:
-            # A name shorter than the prefix is cut to itself and cannot be that long a key.
-            tiers = self._prefixes.get(model[:length])
-            if tiers and (price := _choose(tiers, tier, at)):
+        for tiers in self._matching(model):
+            if price := _choose(tiers, tier, at):
                 return price
         return None
+
+    def find_first(self, models: Sequence[str], service_tier: str | None, at: datetime) -> Price | None:
+        """Return the price of the first of *models* that has one, of several names for what was called.
+
+        An operator's price for any of them beats a shipped one, and a price for every model (`*`) is the last resort.
+        """
+        found = [price for model in models if (price := self.find(model, service_tier, at))]
+        return min(found, key=_remoteness, default=None)
+
+    def find_possible(self, model: str, service_tier: str | None, at: datetime) -> list[Price]:
+        """Return every price that a request for *service_tier* may be charged by, none for an unpriced model.
+
+        Without a tier, or with `auto`, the upstream's settings decide, and it may be any; a dearer one that has no
+        capacity left is served as `default`.
+        """
+        tier = _canonical(service_tier)
+        names = {tier} if tier in _CHEAPER_TIERS else {tier, "default"}
+        for tiers in self._matching(model):
+            if service_tier in _UNSAID:
+                names = set(tiers)
+            if possible := [price for name in names if (price := _choose(tiers, name, at))]:
+                return possible
+        return []
+
+    def _matching(self, model: str) -> Iterator[_Tiers]:
+        if tiers := self._exact.get(model):
+            yield tiers
+        for length in self._prefix_lengths:
+            # A name shorter than the prefix is cut to itself and cannot be that long a key.
+            if tiers := self._prefixes.get(model[:length]):
+                yield tiers
 
 
 def _canonical(service_tier: str | None) -> str:
@@ -94,6 +123,12 @@ def _canonical(service_tier: str | None) -> str:
 
 def _precedence(price: Price) -> tuple[datetime, bool, str, str]:
     return (price.valid_from, price.source == OPERATOR_SOURCE, price.source, price.id)
+
+
+def _remoteness(price: Price) -> int:
+    if price.model == _ANY_MODEL:
+        return 2
+    return 0 if price.source == OPERATOR_SOURCE else 1
 
 
 def _choose(tiers: _Tiers, tier: str, at: datetime) -> Price | None:

@@ -40,14 +40,14 @@ def ceiling(price: Price, bound: Usage) -> Nano:
 
 
 def output_tokens_within(price: Price, bound: Usage, limit: Nano) -> int:
-    """Return how many of *bound*'s output tokens a call can have with a ceiling of at most *limit*; never below 0."""
+    """Return how many of *bound*'s output tokens a call can have with a ceiling of at most *limit*."""
     bound = _not_negative(bound)
     rates = _dearest(price, bound)
     tokens = _output_total(bound)
-    if not rates.output:
-        return tokens
     spare = (limit - price.per_request) * _PER - _sixtieths(rates, _bounded(bound, 0), bound.audio_seconds)
-    return min(tokens, max(0, spare // (60 * rates.output)))
+    if spare < 0:
+        return 0
+    return min(tokens, spare // (60 * rates.output)) if rates.output else tokens
 
 
 def _nano(price: Price, sixtieths: int) -> Nano:

@@ -90,8 +90,8 @@ def rates_from_usd(per_million: Mapping[str, object], per_unit: Mapping[str, obj
     Raises ValueError, naming the field, for an unknown name, a price that is not exact decimal dollars, token prices
     without `input`, or no price at all.
     """
-    given = {name: _rate(name, text, MILLION_DIMENSIONS, 1) for name, text in per_million.items()}
-    given |= {name: _rate(name, text, UNIT_DIMENSIONS, 1_000_000) for name, text in per_unit.items()}
+    given = {name: _rate("rates", name, text, 1) for name, text in per_million.items()}
+    given |= {name: _rate("per_unit_usd", name, text, 1_000_000) for name, text in per_unit.items()}
     if not given:
         raise ValueError("rates: at least one price is needed")
     if "input" not in given and not given.keys().isdisjoint(TOKEN_DIMENSIONS):
@@ -126,10 +126,11 @@ def rates_from_usd(per_million: Mapping[str, object], per_unit: Mapping[str, obj
     )
 
 
-def _rate(name: str, text: object, known: tuple[str, ...], units: int) -> NanoPerMillion:
+def _rate(field: str, name: str, text: object, units: int) -> NanoPerMillion:
+    known = MILLION_DIMENSIONS if field == "rates" else UNIT_DIMENSIONS
     if name not in known:
-        raise ValueError(f"rates.{name}: is not one of {', '.join(known)}")
+        raise ValueError(f"{field}.{name}: is not one of {', '.join(known)}")
     try:
         return NanoPerMillion(nano_from_usd_text(text) * units)
     except ValueError as error:
-        raise ValueError(f"rates.{name}: {error}") from None
+        raise ValueError(f"{field}.{name}: {error}") from None

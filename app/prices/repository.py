@@ -1,14 +1,20 @@
 """Prices in PostgreSQL: rows are added, never changed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import func, or_, select, text
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.prices.book import Price
+from app.core.pagination import Paging
+from app.prices.book import OPERATOR_SOURCE, Price
 from app.prices.models import PriceRow
+from app.prices.record import PriceFilter, PriceRecord
+
+CHANNEL: Final = "weir_prices"
+"""Notified whenever a price is added by hand."""
+_RECORD: Final = [getattr(PriceRow, name) for name in PriceRecord._fields]
 
 
 async def add_prices(tx: AsyncConnection, prices: Sequence[tuple[Price, Mapping[str, Any]]]) -> int:
@@ -31,3 +37,43 @@ async def add_prices(tx: AsyncConnection, prices: Sequence[tuple[Price, Mapping[
 async def list_prices(tx: AsyncConnection) -> list[tuple[str, dict[str, Any]]]:
     """Return the id and the document of every price."""
     return [(row.id, row.document) for row in await tx.execute(select(PriceRow.id, PriceRow.document))]
+
+
+async def notify(tx: AsyncConnection) -> None:
+    """Tell every process, when the transaction commits, that there are other prices."""
+    await tx.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+
+
+async def find_price(tx: AsyncConnection, price_id: str) -> PriceRecord | None:
+    """Return one price."""
+    row = (await tx.execute(select(*_RECORD).where(PriceRow.id == price_id))).one_or_none()
+    return None if row is None else PriceRecord(*row)
+
+
+async def list_records(tx: AsyncConnection, wanted: PriceFilter, paging: Paging) -> list[PriceRecord]:
+    """Return the prices that are *wanted*, by id, behind the id that *paging* names; one more than its limit."""
+    query = select(*_RECORD)
+    if wanted.at is not None:
+        # Of each model and tier the row that `Book.find` chooses: the newest, and an operator's among equals.
+        newest = (PriceRow.valid_from, PriceRow.source == OPERATOR_SOURCE, PriceRow.source, PriceRow.id)
+        in_force = (
+            select(PriceRow.id)
+            .ext(distinct_on(PriceRow.model, PriceRow.service_tier))
+            .where(PriceRow.valid_from <= wanted.at)
+            .order_by(PriceRow.model, PriceRow.service_tier, *(column.desc() for column in newest))
+        )
+        query = query.where(PriceRow.id.in_(in_force))
+    if wanted.model is not None:
+        prefix = func.left(PriceRow.model, -1)
+        is_pattern = func.right(PriceRow.model, 1) == "*"
+        query = query.where(
+            or_(PriceRow.model == wanted.model, is_pattern & func.starts_with(wanted.model, prefix)),
+        )
+    for column, value in ((PriceRow.service_tier, wanted.service_tier), (PriceRow.source, wanted.source)):
+        if value is not None:
+            query = query.where(column == value)
+    is_ascending = paging.order == "asc"
+    if paging.after is not None:
+        query = query.where(PriceRow.id > paging.after if is_ascending else PriceRow.id < paging.after)
+    ordered = query.order_by(PriceRow.id.asc() if is_ascending else PriceRow.id.desc())
+    return [PriceRecord(*row) for row in await tx.execute(ordered.limit(paging.limit + 1))]

@@ -1,23 +1,30 @@
 """The price book of this process: read from PostgreSQL, kept in memory, replaced as a whole when prices change."""
 
+import asyncio
 import json
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import structlog
 
-from app.core.db import Database
-from app.core.money import Nano
+from app.core.db import Database, DatabaseUnavailable
+from app.core.money import NANO_MAX, Nano
 from app.prices import repository
-from app.prices.book import Book, Price
-from app.prices.cost import ceiling, cost
+from app.prices.book import OPERATOR_SOURCE, Book, Price
+from app.prices.cost import ceiling, cost, output_tokens_within
 from app.prices.price_file import parse_prices, price_from_row
 from app.prices.usage import Usage
 
 _log: Final = structlog.get_logger()
 OUTPUT_TOKENS_DEFAULT: Final = 16_384
 """Expected of a model whose price names no maximum, when the request names none either."""
+CONTEXT_TOKENS_DEFAULT: Final = 10_000_000
+"""More than fits into any model: what a request may fill whose price does not say how much fits."""
+PRICES_CHANGED: Final = repository.CHANNEL
+"""The channel on which every process hears of new prices; see `PriceService.expire`."""
+_REFRESH_SECONDS: Final = 30.0
 _SHIPPED: Final = Path(__file__).with_name("prices.json")
 
 
@@ -33,10 +40,23 @@ class Bound(NamedTuple):
     """The most that a request can use, as far as it says so itself."""
 
     input_tokens: int
+    """Of what it sends, however much of that fits into the model."""
     output_tokens: int | None
     """For each choice; None when the request names no maximum."""
-    choices: int
-    may_hold_audio: bool
+    choices: int = 1
+    predicted_tokens: int = 0
+    """Billed as output of each choice when they turn out wrong, whatever its maximum."""
+    web_searches: int = 0
+    fills_context: bool = False
+    """Its input may be as much as fits into the model: a file, an unknown kind of content, what a search finds."""
+    hears: bool = False
+    """Some of its input may be audio."""
+    sees: bool = False
+    """Some of its input may be images."""
+    speaks: bool = False
+    """Some of its output may be audio."""
+    keeps_cache: bool = False
+    """It may write to the cache for twelve hours."""
 
 
 class Ceiling(NamedTuple):
@@ -52,21 +72,32 @@ class PriceService:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._book = Book()
+        self._expired = asyncio.Event()
+        self._loading = asyncio.Lock()
 
     async def seed(self, shipped: bytes | None = None) -> int:
         """Add the prices of *shipped* that the database does not have yet; return how many.
 
         One that is there already is never changed, as entries were charged by it; where the shipped one differs
-        (somebody corrected it), a warning says so. To charge by it, it needs a `valid_from` of its own.
+        (somebody corrected it), a warning says so. To charge by it, it needs a `valid_from` of its own. Another warning
+        names what was added beside a price of an operator's, as the newer of the two counts.
         """
         document = json.loads(_SHIPPED.read_bytes() if shipped is None else shipped)
         _, prices = parse_prices(document)
         async with self._db.transaction() as tx:
-            added = await repository.add_prices(tx, list(zip(prices, document["prices"], strict=True)))
             stored = dict(await repository.list_prices(tx))
+            added = await repository.add_prices(tx, list(zip(prices, document["prices"], strict=True)))
+        overridden = {
+            (row.get("model"), row.get("service_tier"))
+            for row in stored.values()
+            if row and row.get("source") == OPERATOR_SOURCE
+        }
         for price, row in zip(prices, document["prices"], strict=True):
-            if stored[price.id] != row:
+            if stored.get(price.id, row) != row:
                 _log.warning("price_differs", price_id=price.id, advice="the database's price goes on being charged")
+            if price.id not in stored and (price.model, price.service_tier) in overridden:
+                advice = "if it is newer than your own, add yours again to go on being charged by that"
+                _log.warning("price_shipped_for_override", price_id=price.id, advice=advice)
         return added
 
     async def load(self) -> None:
@@ -74,39 +105,86 @@ class PriceService:
 
         Raises ValueError, naming the row and the field, for one that cannot be read; the book stays as it was then.
         """
-        async with self._db.transaction() as tx:
-            rows = await repository.list_prices(tx)
-        self._book = Book([_read(price_id, document) for price_id, document in rows])
+        async with self._loading:  # or an older reading might replace a newer one
+            async with self._db.transaction() as tx:
+                rows = await repository.list_prices(tx)
+            self._book = Book([_read(price_id, document) for price_id, document in rows])
+
+    def expire(self, _: str) -> None:
+        """Have `keep_fresh` load the prices anew, now."""
+        self._expired.set()
+
+    async def keep_fresh(self) -> None:
+        """Load the prices whenever they expired, and now and then in case nobody was told, until cancelled.
+
+        While the database is away, or a price in it cannot be read, those in memory go on being used.
+        """
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._expired.wait(), _REFRESH_SECONDS)
+            self._expired.clear()
+            try:
+                await self.load()
+            except DatabaseUnavailable:
+                continue  # `health.watch` reports the database
+            except ValueError as error:
+                _log.error("prices_not_loaded", reason=str(error))
 
     def ceiling(self, model: str, service_tier: str | None, bound: Bound, at: datetime) -> Ceiling:
-        """Return the most that a call within *bound* can cost; nothing for a model without a price."""
-        price = self._book.find(model, service_tier, at)
-        if price is None:
-            return Ceiling(Nano(0), None)
-        return Ceiling(ceiling(price, _bounded_usage(price, bound)), price.id)
+        """Return the most that a call within *bound* can cost; nothing for a model without a price.
+
+        Each choice has at most the output that *bound* names, or else the model's maximum, or OUTPUT_TOKENS_DEFAULT.
+        """
+        ceilings = [
+            Ceiling(min(NANO_MAX, ceiling(price, _most(price, bound))), price.id)
+            for price in self._book.find_possible(model, service_tier, at)
+        ]
+        return max(ceilings, default=Ceiling(Nano(0), None))
+
+    def output_tokens_within(
+        self, model: str, service_tier: str | None, bound: Bound, limit: Nano, at: datetime
+    ) -> int:
+        """Return the most output tokens, for each choice, with which the ceiling of a call is at most *limit*.
+
+        Never more than *bound* or the model has; 0 also when the input alone costs more, so check that ceiling.
+        """
+        found = self._book.find_possible(model, service_tier, at)
+        if not found:
+            return _output_tokens(None, bound)
+        totals = (output_tokens_within(price, _most(price, bound), limit) for price in found)
+        return max(0, min(totals) // bound.choices - bound.predicted_tokens)
 
     def charge(self, models: tuple[str, ...], service_tier: str | None, usage: Usage, at: datetime) -> Charge:
-        """Return what *usage* costs at the price of the first of *models* that has one, valid at *at*.
+        """Return what *usage* costs at the price that `Book.find_first` has for *models* at *at*.
 
         A model without a price costs nothing and is flagged `model_not_priced`; a tier without a price of its own is
         charged as `Book.find` says and flagged `tier_not_priced`.
         """
-        for model in models:
-            price = self._book.find(model, service_tier, at)
-            if price is not None:
-                flags = () if price.is_for(service_tier) else ("tier_not_priced",)
-                return Charge(cost(price, usage), price, flags)
+        price = self._book.find_first(models, service_tier, at)
+        if price is not None:
+            return Charge(cost(price, usage), price, () if price.is_for(service_tier) else ("tier_not_priced",))
         return Charge(Nano(0), None, ("model_not_priced",))
 
 
-def _bounded_usage(price: Price, bound: Bound) -> Usage:
-    input_tokens = min(bound.input_tokens, price.context_tokens_max or bound.input_tokens)
-    output_tokens = bound.choices * (bound.output_tokens or price.output_tokens_max or OUTPUT_TOKENS_DEFAULT)
+def _output_tokens(price: Price | None, bound: Bound) -> int:
+    if bound.output_tokens is not None:
+        return bound.output_tokens
+    return (price.output_tokens_max if price else None) or OUTPUT_TOKENS_DEFAULT
+
+
+def _most(price: Price, bound: Bound) -> Usage:
+    """Return the most that a call within *bound* can use of the model that *price* is for."""
+    input_tokens = CONTEXT_TOKENS_DEFAULT if bound.fills_context else bound.input_tokens
+    input_tokens = min(input_tokens, price.context_tokens_max or input_tokens)
+    output_tokens = bound.choices * (_output_tokens(price, bound) + bound.predicted_tokens)
     return Usage(
         input_tokens=input_tokens,
+        cache_write_12h_tokens=input_tokens if bound.keeps_cache else 0,
+        input_audio_tokens=input_tokens if bound.hears else 0,
+        input_image_tokens=input_tokens if bound.sees else 0,
         output_tokens=output_tokens,
-        input_audio_tokens=input_tokens if bound.may_hold_audio else 0,
-        output_audio_tokens=output_tokens if bound.may_hold_audio else 0,
+        output_audio_tokens=output_tokens if bound.speaks else 0,
+        web_searches=bound.web_searches,
     )
 
 

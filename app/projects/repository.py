@@ -12,6 +12,11 @@ async def create_project(tx: AsyncConnection, project_id: str, name: str) -> Non
     await tx.execute(insert(Project).values(id=project_id, name=name).on_conflict_do_nothing())
 
 
+async def has_project(tx: AsyncConnection, project_id: str) -> bool:
+    """Tell whether there is a project with this id, archived or not."""
+    return await tx.scalar(select(Project.id).where(Project.id == project_id)) is not None
+
+
 async def find_project_id(tx: AsyncConnection, name_or_id: str) -> str | None:
     """Return the id of the oldest project with this id or name."""
     found = select(Project.id).where((Project.id == name_or_id) | (Project.name == name_or_id))

@@ -28,3 +28,8 @@ class ProjectService:
         if project_id is None:
             raise NotFound(f"There is no project '{name_or_id}'.", param="project")
         return project_id
+
+    async def exists(self, project_id: str) -> bool:
+        """Tell whether there is a project with this id, archived or not."""
+        async with self._db.transaction() as tx:
+            return await repository.has_project(tx, project_id)

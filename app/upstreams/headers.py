@@ -6,7 +6,7 @@ from typing import Final
 from multidict import CIMultiDict
 
 _TO_UPSTREAM: Final = frozenset(
-    {"accept", "content-type", "idempotency-key", "openai-beta", "user-agent", "x-client-request-id", "x-simulator"}
+    {"accept", "content-type", "openai-beta", "user-agent", "x-client-request-id", "x-simulator"}
 )
 _TO_UPSTREAM_PREFIX: Final = "x-stainless-"
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 
 from app import errors
-from app.settings import Settings, setting_names
+from app.setting_names import setting_names
+from app.settings import Settings
 from scripts import generate_docs
 
 CATALOGUE = generate_docs.catalogue()

@@ -91,8 +91,13 @@ async def test_a_route_refuses_and_admits_as_the_table_says(
         assert set(statuses.values()) == {200}
         return
     assert statuses["none"] == 401
-    assert statuses["API"] in (200, 404)
+    if access == "admin key":
+        assert statuses["API"] == 403
+        assert statuses["admin"] not in (401, 403)
+        return
+    assert (statuses["API"] == 403) == (access == "admin key")
     assert (statuses["admin"] == 403) == (access == "project key")
+    assert set(statuses.values()) <= {200, 400, 401, 403, 404}
 
 
 @pytest.mark.parametrize("method", _METHODS)

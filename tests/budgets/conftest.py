@@ -4,14 +4,18 @@ from uuid import uuid4
 
 import pytest
 
+from app.budgets.admission import Demand
 from app.budgets.reservation import Reservation
 from app.budgets.service import BudgetService
 from app.core.clock import utc_now
 from app.core.db import Database
 from app.core.ids import new_id, new_uuid7
 from app.core.money import Nano
+from app.idempotency.service import IdempotencyService
 from app.settings import Budgets as BudgetsSettings
+from app.settings import Idempotency as IdempotencySettings
 from app.settings import Settings
+from tests.fixtures.emptying import empty
 from tests.ledger.conftest import make_entry, open_database, open_ledger
 
 __all__ = ["make_entry"]
@@ -38,9 +42,48 @@ def make_reservation(**changes: Any) -> Reservation:
     return reservation._replace(**changes)
 
 
-def open_budgets(db: Database, lease_seconds: float = 60) -> BudgetService:
+def open_budgets(db: Database, lease_seconds: float = 60, **changes: Any) -> BudgetService:
     """Return the budgets of a process of its own, with a ledger of its own."""
-    return BudgetService(db, open_ledger(db), BudgetsSettings(lease_seconds=lease_seconds), utc_now)
+    idempotency = IdempotencyService(db, IdempotencySettings())
+    settings = BudgetsSettings(lease_seconds=lease_seconds, **changes)
+    return BudgetService(db, open_ledger(db), idempotency, settings, utc_now)
+
+
+FIXED = Demand(Nano(9_000), Nano(9_000), Nano(9_000))
+"""What the caller of `make_reservation` asks for."""
+
+
+async def make_budget(db: Database, **changes: Any) -> str:
+    """Put a budget into the database, for the whole organization unless *changes* say otherwise; return its id."""
+    columns = {
+        "id": new_id("bud"),
+        "name": "A team's",
+        "scope": "organization",
+        "scope_id": None,
+        "model": None,
+        "period": "month",
+        "time_zone": "UTC",
+        "limit_nano": 90_000,
+        "mode": "enforcing",
+        "version": 1,
+        "paused_at": None,
+        **changes,
+    }
+    places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
+    async with db.hot_connection() as connection, connection.transaction():
+        await connection.execute(
+            f"INSERT INTO budgets ({', '.join(columns)}) VALUES ({places})",
+            *columns.values(),
+        )
+        await connection.execute("UPDATE budget_versions SET version = version + 1")
+    return str(columns["id"])
+
+
+async def windows(db: Database, budget_id: str) -> list[tuple[int, int]]:
+    """Return the (spent, reserved) of every window of a budget, oldest first."""
+    async with db.hot_connection() as connection:
+        query = "SELECT spent_nano, reserved_nano FROM budget_windows WHERE budget_id = $1 ORDER BY starts_at"
+        return [tuple(row) for row in await connection.fetch(query, budget_id)]
 
 
 async def open_reservations(db: Database) -> int:
@@ -61,8 +104,8 @@ async def db(settings: Settings) -> AsyncIterator[Database]:
     db = open_database(settings)
     await open_ledger(db).create_partitions()
     async with db.hot_connection() as connection:  # other tests of this worker may have left some
-        await connection.execute("TRUNCATE ledger_entries, reservations")
+        await empty(connection, "processes")
     yield db
     async with db.hot_connection() as connection:
-        await connection.execute("TRUNCATE ledger_entries, reservations, processes")
+        await empty(connection, "processes")
     await db.close()

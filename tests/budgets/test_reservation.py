@@ -3,37 +3,41 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.budgets.reservation import CORRECTION, UNRESERVED, entries_to_write, orphaned
+from app.budgets.reservation import CORRECTION, UNRESERVED, Hold, holds_of, moves_of, orphaned, settle
 from app.core.clock import utc_now
 from tests.budgets.conftest import make_entry, make_reservation
 
 
 def test_an_open_reservation_is_settled_by_its_entry() -> None:
-    entry = make_entry()
-    assert entries_to_write([entry], {entry.id}, {}) == [entry]
+    entry = make_entry(cost_nano=2_000)
+    written, moves = settle([entry], {entry.id: Hold(9_000, (3, 7))}, {})
+    assert written == [entry._replace(budget_window_ids=(3, 7))]
+    assert moves == {3: (-9_000, 2_000), 7: (-9_000, 2_000)}
 
 
 def test_a_second_try_of_a_commit_that_went_through_writes_nothing() -> None:
     entry = make_entry()
-    assert entries_to_write([entry], set(), {entry.id: [("settled", entry.cost_nano)]}) == []
+    assert settle([entry], {}, {entry.id: [("settled", entry.cost_nano, (3,))]}) == ([], {})
 
 
 def test_a_settlement_after_the_sweep_corrects_what_the_sweep_charged() -> None:
     entry = make_entry(cost_nano=2_000)
-    [written] = entries_to_write([entry], set(), {entry.id: [("orphaned", 9_000)]})
+    [written], moves = settle([entry], {}, {entry.id: [("orphaned", 9_000, (3,))]})
     assert written.cost_nano == -7_000
+    assert moves == {3: (0, -7_000)}
     assert CORRECTION in written.flags
     assert written.ending == "settled"
 
 
 def test_a_correction_is_made_once() -> None:
     entry = make_entry(cost_nano=2_000)
-    assert entries_to_write([entry], set(), {entry.id: [("orphaned", 9_000), ("settled", -7_000)]}) == []
+    assert settle([entry], {}, {entry.id: [("orphaned", 9_000, ()), ("settled", -7_000, ())]}) == ([], {})
 
 
 def test_an_entry_whose_reservation_is_nowhere_is_written_and_flagged() -> None:
-    entry = make_entry(flags=("model_not_priced",))
-    [written] = entries_to_write([entry], set(), {})
+    entry = make_entry(flags=("model_not_priced",), budget_window_ids=(3,))
+    [written], moves = settle([entry], {}, {})
+    assert moves == {3: (0, entry.cost_nano)}
     assert written.flags == ("model_not_priced", UNRESERVED)
     assert written.cost_nano == entry.cost_nano
 
@@ -54,10 +58,28 @@ def test_an_orphan_costs_its_ceiling() -> None:
     )
 
 
-@given(cost=st.integers(0, 10**12), ceiling=st.integers(0, 10**12), tries=st.integers(1, 4))
-def test_whatever_is_tried_the_ledger_says_the_true_cost_once(cost: int, ceiling: int, tries: int) -> None:
-    entry = make_entry(cost_nano=cost)
-    rows = [("orphaned", ceiling)]
+def test_reservations_of_one_window_add_up_in_it() -> None:
+    both = [make_reservation(ceiling_nano=5, budget_window_ids=ids) for ids in ((1, 2), (2,))]
+    assert holds_of(both) == {1: (5, 0), 2: (10, 0)}
+
+
+@given(cost=st.integers(0, 10**12), ceiling=st.integers(0, 10**12), tries=st.integers(1, 4), is_swept=st.booleans())
+def test_whatever_is_tried_the_ledger_and_the_window_have_the_true_cost_once(
+    cost: int, ceiling: int, tries: int, is_swept: bool
+) -> None:
+    entry, reserved, spent = make_entry(cost_nano=cost), ceiling, 0
+    taken = {entry.id: Hold(ceiling, (1,))}
+    rows: list[tuple[str, int, tuple[int, ...]]] = []
+    if is_swept:
+        orphan = make_reservation(id=entry.id, ceiling_nano=ceiling, budget_window_ids=(1,))
+        [charged] = orphaned([orphan], utc_now())
+        rows = [(charged.ending, charged.cost_nano, charged.budget_window_ids)]
+        moved = moves_of([charged], taken)[1]
+        reserved, spent, taken = reserved + moved[0], spent + moved[1], {}
     for _ in range(tries):
-        rows += [(row.ending, row.cost_nano) for row in entries_to_write([entry], set(), {entry.id: rows})]
-    assert sum(amount for _, amount in rows) == cost
+        written, moves = settle([entry], taken, {entry.id: rows} if rows else {})
+        rows += [(row.ending, row.cost_nano, row.budget_window_ids) for row in written]
+        moved = moves.get(1, (0, 0))
+        reserved, spent, taken = reserved + moved[0], spent + moved[1], {}
+    assert sum(amount for _, amount, _ in rows) == spent == cost
+    assert reserved == 0

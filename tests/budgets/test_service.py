@@ -6,11 +6,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.budgets import repository
+from app.budgets.admission import Demand
 from app.budgets.service import BudgetService
 from app.core.db import Database, DatabaseUnavailable
 from app.ledger.entries import Entry
 from app.settings import Settings
 from tests.budgets.conftest import (
+    FIXED,
     ledger_rows,
     make_entry,
     make_reservation,
@@ -28,7 +30,8 @@ DEAD = 0.0
 async def reserved(budgets: BudgetService, **changes: object) -> Entry:
     """Reserve, and return the entry that settles it."""
     reservation = make_reservation(process_id=budgets.process_id, **changes)
-    await budgets.reserve(reservation)
+    demand = Demand(reservation.ceiling_nano, reservation.ceiling_nano, reservation.ceiling_nano)
+    await budgets.reserve(reservation, demand)
     return make_entry(id=reservation.id, request_id=reservation.request_id)
 
 
@@ -165,7 +168,7 @@ async def test_a_settlement_that_races_the_sweep_is_charged_once(db: Database) -
 async def test_a_caller_who_leaves_while_it_is_reserved_leaves_nothing_open(db: Database) -> None:
     budgets = open_budgets(db)
     await budgets.start()
-    reserving = asyncio.create_task(budgets.reserve(make_reservation(process_id=budgets.process_id)))
+    reserving = asyncio.create_task(budgets.reserve(make_reservation(process_id=budgets.process_id), FIXED))
     await asyncio.sleep(0)
     reserving.cancel()
     with pytest.raises(asyncio.CancelledError):

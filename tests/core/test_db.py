@@ -135,6 +135,16 @@ async def test_a_value_that_postgresql_cannot_hold_is_a_mistake_and_not_an_outag
     assert db._health.is_up
 
 
+async def test_a_connection_that_is_confused_because_the_server_was_killed_is_an_outage(db: Database) -> None:
+    # Which words come when depends on the moment of the kill; these were met under `make torture`.
+    with pytest.raises(DatabaseUnavailable):
+        async with db.hot_connection():
+            raise asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
+
+    assert not db._health.is_up
+    await db.ping()
+
+
 async def test_somebody_elses_lock_is_waited_for_no_longer_than_allowed(db: Database, settings: Settings) -> None:
     holder = await asyncpg.connect(url_of(settings))
     transaction = holder.transaction()

@@ -27,7 +27,7 @@ IMPATIENT = {
 async def weir(own_settings: Settings, start_weir: StartWeir) -> RunningWeir:
     """Return a Weir on a PostgreSQL of its own, with an empty ledger."""
     weir = await start_weir({"database_url": own_settings.database_url, **IMPATIENT})
-    await weir.sql("TRUNCATE ledger_entries")
+    await weir.empty()
     return weir
 
 

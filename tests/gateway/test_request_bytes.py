@@ -74,7 +74,6 @@ async def test_only_headers_that_an_upstream_needs_cross(weir: RunningWeir) -> N
     crossing = {
         "accept": "application/json",
         "content-type": "application/json",
-        "idempotency-key": "once-only",
         "openai-beta": "assistants=v2",
         "user-agent": "OpenAI/Python 3.54.0 café",
         "x-client-request-id": "client-1",
@@ -86,6 +85,7 @@ async def test_only_headers_that_an_upstream_needs_cross(weir: RunningWeir) -> N
         "api-key": "planted",
         "cookie": "session=planted",
         "forwarded": "for=192.0.2.1",
+        "idempotency-key": "once-only",
         "openai-organization": "org-planted",
         "openai-project": "proj_planted",
         "origin": "https://planted.example",

@@ -9,8 +9,8 @@ import pytest
 from app.core.clock import utc_now
 from app.core.ids import new_id, new_uuid7
 from app.gateway.answer import Answer
+from app.gateway.attempt import Attempt
 from app.gateway.operations.chat import ChatCompletions
-from app.gateway.settlement import Attempt
 from app.keys.caller import Caller
 from app.observability.context import CallContext
 from tests.fixtures.weir import RunningWeir
@@ -68,6 +68,7 @@ async def test_an_attempt_cannot_end_twice(weir: RunningWeir) -> None:
         user_id=None,
         operation=CHAT,
         request=CHAT.read(orjson.dumps(HELLO), {}),
+        body=b"",
         plan=upstreams.plan("gpt-4o-mini"),
         started_at=utc_now(),
     )

@@ -15,6 +15,8 @@ from app.ledger.service import LedgerService
 from app.observability.metrics import Metrics
 from app.settings import Ledger as LedgerSettings
 from app.settings import Settings
+from tests.fixtures.emptying import empty
+from tests.fixtures.weir import RunningWeir
 
 
 def make_entry(**changes: Any) -> Entry:
@@ -73,10 +75,10 @@ async def db(settings: Settings) -> AsyncIterator[Database]:
     db = open_database(settings)
     await open_ledger(db).create_partitions()
     async with db.hot_connection() as connection:  # other tests of this worker may have left some
-        await connection.execute("TRUNCATE ledger_entries")
+        await empty(connection)
     yield db
     async with db.hot_connection() as connection:
-        await connection.execute("TRUNCATE ledger_entries")
+        await empty(connection)
     await db.close()
 
 
@@ -86,9 +88,16 @@ async def own_db(own_settings: Settings) -> AsyncIterator[Database]:
     db = open_database(own_settings, connect_timeout_seconds=0.5, lock_timeout_seconds=0.2)
     await open_ledger(db).create_partitions()
     async with db.hot_connection() as connection:
-        await connection.execute("TRUNCATE ledger_entries")
+        await empty(connection)
     yield db
     await db.close()
+
+
+@pytest.fixture
+async def organization(weir: RunningWeir) -> AsyncIterator[Any]:
+    """Yield the official SDK's `client.admin.organization`, with the admin key only."""
+    async with weir.openai(admin_api_key=weir.admin_key, api_key=None) as client:
+        yield client.admin.organization
 
 
 async def written(db: Database) -> list[str]:

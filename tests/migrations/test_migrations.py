@@ -16,9 +16,11 @@ from app.core import schema
 from app.core.clock import utc_now
 from app.core.db import Database
 from app.core.orm import Base
+from app.idempotency import models as _idempotency  # noqa: F401
 from app.keys import models as _keys  # noqa: F401
 from app.ledger import models as _ledger  # noqa: F401
 from app.ledger import repository as ledger
+from app.ledger import rollup_models as _rollups  # noqa: F401
 from app.prices import models as _prices  # noqa: F401
 from app.projects import models as _projects  # noqa: F401
 from app.settings import Settings
@@ -41,6 +43,11 @@ UNION ALL
 SELECT 'index', tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
 UNION ALL
 SELECT 'partitioning', partrelid::regclass::text, '', pg_get_partkeydef(partrelid) FROM pg_partitioned_table
+UNION ALL
+SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid)
+  FROM pg_trigger WHERE NOT tgisinternal AND tgparentid = 0
+UNION ALL
+SELECT 'function', '', proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 """
 
 

@@ -114,3 +114,46 @@ def test_an_operators_price_beats_a_shipped_one_of_the_same_date() -> None:
 def test_equal_prices_of_two_sources_resolve_the_same_in_any_order() -> None:
     one, other = price("m", source="a"), price("m", source="b")
     assert Book([one, other]).find("m", None, NOW) is Book([other, one]).find("m", None, NOW)
+
+
+@pytest.mark.parametrize("tier", [None, "", "auto"])
+def test_a_request_without_a_tier_may_be_charged_by_any_that_has_a_price_now(tier: str | None) -> None:
+    default, flex, priority = price("m"), price("m", "flex"), price("m", "priority")
+    later = price("m", "ultrafast", valid_from="2027-01-01")
+    possible = Book([default, flex, priority, later]).find_possible("m", tier, NOW)
+    assert {of.id for of in possible} == {default.id, flex.id, priority.id}
+
+
+@pytest.mark.parametrize(
+    ("tier", "tiers"),
+    [
+        ("default", {"default"}),
+        ("scale", {"default"}),
+        ("flex", {"flex"}),
+        ("batch", {"default"}),
+        ("priority", {"priority", "default"}),
+        ("fast", {"priority", "default"}),
+        ("ultrafast", {"priority", "default"}),
+    ],
+)
+def test_a_request_for_a_tier_may_be_charged_by_that_one_and_a_dear_one_as_default(tier: str, tiers: set[str]) -> None:
+    book = Book([price("m"), price("m", "flex", "0.5"), price("m", "priority", "2")])
+    assert {of.service_tier for of in book.find_possible("m", tier, NOW)} == tiers
+
+
+def test_possible_prices_are_those_of_the_most_exact_match_that_has_any() -> None:
+    pattern, later = price("sim-*", "flex"), price("sim-a", "priority", valid_from="2027-01-01")
+    book = Book([pattern, later])
+    assert book.find_possible("sim-a", None, NOW) == [pattern]
+    assert book.find_possible("gpt-4o", None, NOW) == []
+
+
+def test_of_several_names_the_first_counts_an_operators_price_before_it_and_one_for_every_model_last() -> None:
+    anything, answered, asked = price("*"), price("m-1"), price("m")
+    book = Book([anything, answered, asked])
+    assert book.find_first(("m-1", "m"), None, NOW) is answered
+    assert book.find_first(("m-2", "m"), None, NOW) is asked
+    assert book.find_first(("m-2", "m-3"), None, NOW) is anything
+    own = price("m", source=OPERATOR_SOURCE)
+    assert Book([anything, answered, own]).find_first(("m-1", "m"), None, NOW) is own
+    assert Book().find_first(("m-1", "m"), None, NOW) is None

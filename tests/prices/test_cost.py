@@ -269,7 +269,8 @@ def test_the_ceiling_of_a_call_that_may_speak_or_draw_takes_every_output_token_f
 
 def test_everything_fits_where_output_costs_nothing() -> None:
     of = price({"input": "1", "output": "0"})
-    assert output_tokens_within(of, Usage(input_tokens=9, output_tokens=50), Nano(0)) == 50
+    assert output_tokens_within(of, Usage(input_tokens=9, output_tokens=50), Nano(9_000)) == 50
+    assert output_tokens_within(of, Usage(input_tokens=9, output_tokens=50), Nano(8_999)) == 0
 
 
 def test_nothing_fits_where_the_input_is_already_too_dear() -> None:

@@ -11,11 +11,13 @@ from structlog.testing import capture_logs
 
 from app.core import schema
 from app.core.db import Database
+from app.core.health import Dependency
 from app.first_run import open_database
 from app.prices.price_file import parse_prices
 from app.prices.service import _SHIPPED, PriceService
 from app.prices.usage import Usage
 from app.settings import Settings
+from tests.fixtures.waiting import until
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 MILLION = Usage(input_tokens=1_000_000)
@@ -160,6 +162,68 @@ async def test_a_corrected_price_with_a_date_of_its_own_is_charged_from_then_on(
 
     assert prices.charge(("test-a",), None, MILLION, datetime(2026, 4, 30, tzinfo=UTC)).cost == 1_000_000_000
     assert prices.charge(("test-a",), None, MILLION, NOW).cost == 2_000_000_000
+
+
+async def test_a_shipped_price_beside_an_operators_own_is_said_when_it_comes(
+    prices: PriceService, db: Database
+) -> None:
+    await load(prices, row("test-a", "1", source="operator"), row("test-b", "1"))
+    later = [row(model, "2", valid_from="2026-05-01") for model in ("test-a", "test-b")]
+
+    with capture_logs() as lines:
+        await prices.seed(price_file(*later))
+        await prices.seed(price_file(*later))
+
+    assert [(line["event"], line["price_id"]) for line in lines] == [
+        ("price_shipped_for_override", "test-a/default/2026-05-01T00:00:00+00:00/test")
+    ]
+
+
+async def test_prices_that_expired_are_read_again_and_others_are_kept_as_long_as_they_cannot_be(
+    prices: PriceService, db: Database
+) -> None:
+    await load(prices, row("test-a", "1"))
+
+    def usd() -> int:
+        return prices.charge(("test-a",), None, MILLION, NOW).cost // 1_000_000_000
+
+    fresh = asyncio.create_task(prices.keep_fresh())
+    try:
+        with capture_logs() as lines:
+            await prices.seed(price_file(row("test-a", "2", valid_from="2026-02-01")))
+            prices.expire("")
+            await until(lambda: usd() == 2)
+            async with db.hot_connection() as connection:
+                await connection.execute(
+                    "INSERT INTO prices VALUES ('price_bad', 'test-bad', 'default', '2026-01-01', '{}', 'operator')"
+                )
+            prices.expire("")
+            await until(lambda: len(lines) == 1)
+            assert usd() == 2
+            async with db.hot_connection() as connection:
+                await connection.execute("DELETE FROM prices WHERE id = 'price_bad'")
+            await prices.seed(price_file(row("test-a", "3", valid_from="2026-03-01")))
+            prices.expire("")
+            await until(lambda: usd() == 3)
+        assert [(line["event"], line["log_level"]) for line in lines] == [("prices_not_loaded", "error")]
+    finally:
+        fresh.cancel()
+
+
+async def test_while_the_database_is_away_the_prices_in_memory_are_used(settings: Settings) -> None:
+    health = Dependency("database", lambda is_up: None)
+    away = Database("postgresql://nobody:nothing@127.0.0.1:1/none", settings.database, health)
+    prices = PriceService(away)
+    fresh = asyncio.create_task(prices.keep_fresh())
+    try:
+        for _ in range(2):
+            health.up()
+            prices.expire("")
+            await until(lambda: not health.is_up)
+        assert not fresh.done()
+    finally:
+        fresh.cancel()
+        await away.close()
 
 
 @pytest.mark.parametrize(

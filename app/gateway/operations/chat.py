@@ -3,24 +3,53 @@
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 
 from app.errors import InvalidRequest, InvalidType
-from app.gateway.body import json_name, optional, read_model, read_object, required
+from app.gateway.body import (
+    find_whole_number,
+    json_name,
+    optional,
+    read_model,
+    read_object,
+    refuse_ambiguous,
+    required,
+)
+from app.gateway.bound import chat_bound, counted_bound
 from app.gateway.splice import replace_member
 from app.gateway.usage import chat_usage, generated_tokens, input_tokens, objects
 from app.prices.service import Bound
 from app.prices.usage import Usage
 
 _ASK_FOR_USAGE: Final = b'"stream_options":{"include_usage":true},'
-_SEEN: Final = re.compile(rb'"(?:image_url|file)"')
-_SEEN_TOKENS_MAX: Final = 50_000
-"""More than any image or file that is only named by its address has been."""
+_MAXIMA: Final = ("max_completion_tokens", "max_tokens")
+_MAXIMUM: Final = 10_000_000
+"""More tokens than any model can answer with."""
+_CHOICES_MAX: Final = 128
+_METERED: Final = frozenset(
+    {
+        "audio",
+        "functions",
+        "max_completion_tokens",
+        "max_tokens",
+        "messages",
+        "modalities",
+        "model",
+        "n",
+        "prediction",
+        "prompt_cache_options",
+        "service_tier",
+        "stream",
+        "stream_options",
+        "tools",
+        "web_search_options",
+    }
+)
+"""What decides about the cost of a call, and so must not be open to two readings."""
 _INPUT: Final = ("messages", "tools", "functions", "response_format")
 
 
@@ -33,6 +62,8 @@ class ChatRequest:
     hides_usage: bool
     """The caller did not ask for the usage chunk of the stream; Weir did."""
     bound: Bound
+    names_maximum: bool
+    """Its output has a maximum by `max_completion_tokens` or `max_tokens`."""
     service_tier: str | None
     body: bytes
     """What goes upstream: the caller's bytes, unless usage had to be asked for."""
@@ -49,11 +80,15 @@ class ChatCompletions:
         document = read_object(body, headers.get("content-type"), headers.get("content-encoding"))
         model = read_model(document)
         required(document, "messages", list)
+        refuse_ambiguous(body, document, _METERED)
+        maxima = [find_whole_number(document, name, _MAXIMUM) for name in _MAXIMA]
+        find_whole_number(document, "n", _CHOICES_MAX)
         plain = ChatRequest(
             model=model,
             streamed=False,
             hides_usage=False,
-            bound=_bound(document, body),
+            bound=chat_bound(document, body),
+            names_maximum=any(maximum is not None for maximum in maxima),
             service_tier=_text(document.get("service_tier")),
             body=body,
         )
@@ -66,6 +101,25 @@ class ChatCompletions:
         if wanted:
             return replace(plain, streamed=True)
         return replace(plain, streamed=True, hides_usage=True, body=_with_usage(body, document, options))
+
+    def capped(self, request: ChatRequest, output_tokens: int) -> bytes:
+        """Return the body of *request*, which names no maximum, with *output_tokens* as that of each choice."""
+        body = request.body
+        document: dict[str, Any] = {}
+        if b"\\u" in body or any(b'"%b"' % name.encode() in body for name in (*_MAXIMA, "prediction")):
+            document = orjson.loads(body)
+        # A predicted output is only for models that know `max_tokens`, and refuses the newer name.
+        name = "max_tokens" if document.get("prediction") is not None else "max_completion_tokens"
+        if name in document:
+            return replace_member(body, name, b"%d" % output_tokens)
+        return _with_member(body, b'"%b":%d,' % (name.encode(), output_tokens))
+
+    def counted_bound(self, request: ChatRequest, count: Callable[[str], int]) -> Bound | None:
+        """Return the bound of *request* with its text counted in tokens by *count*, None when that cannot be done."""
+        try:
+            return counted_bound(orjson.loads(request.body), request.bound, count)
+        except orjson.JSONEncodeError:  # it writes less deeply nested JSON than it reads
+            return None
 
     def usage(self, document: Mapping[str, Any]) -> Usage | None:
         """Return what a plain answer says it used."""
@@ -81,18 +135,6 @@ class ChatCompletions:
         return sum(generated_tokens(choice.get("message")) for choice in objects(document.get("choices")))
 
 
-def _bound(document: dict[str, Any], body: bytes) -> Bound:
-    """Return the most that the request can use: a token is at least one byte of the body, or part of something seen."""
-    maxima = [document.get(name) for name in ("max_completion_tokens", "max_tokens")]
-    choices = document.get("n")
-    return Bound(
-        input_tokens=len(body) + _SEEN_TOKENS_MAX * len(_SEEN.findall(body)),
-        output_tokens=max((maximum for maximum in maxima if type(maximum) is int and maximum > 0), default=None),
-        choices=choices if type(choices) is int and choices > 1 else 1,
-        may_hold_audio=b'"audio"' in body or b'"input_audio"' in body,
-    )
-
-
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
@@ -100,10 +142,14 @@ def _text(value: object) -> str | None:
 def _with_usage(body: bytes, document: dict[str, Any], options: dict[str, Any]) -> bytes:
     """Return *body* asking for usage, every byte as it came but those of the stream options."""
     if "stream_options" not in document:
-        start = body.index(b"{") + 1
-        return body[:start] + _ASK_FOR_USAGE + body[start:]
+        return _with_member(body, _ASK_FOR_USAGE)
     try:
         asking = orjson.dumps({**options, "include_usage": True})
     except orjson.JSONEncodeError:  # it writes less deeply nested JSON than it reads
         raise InvalidRequest("Invalid 'stream_options': nested too deeply.", param="stream_options") from None
     return replace_member(body, "stream_options", asking)
+
+
+def _with_member(body: bytes, member: bytes) -> bytes:
+    start = body.index(b"{") + 1
+    return body[:start] + member + body[start:]

@@ -1,0 +1,91 @@
+"""A budget, and which budgets a call counts in. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Final, Literal, NamedTuple, get_args
+
+from app.budgets.periods import Period, Span, span
+from app.core.money import Nano
+
+Scope = Literal["organization", "project", "user", "api_key"]
+Mode = Literal["enforcing", "observing"]
+"""`enforcing` refuses what does not fit; `observing` only counts."""
+
+SCOPES: Final = get_args(Scope)
+LIMIT_NANO_MAX: Final = Nano(10**18)
+"""A billion dollars: sums of such amounts still fit PostgreSQL's `bigint`."""
+_REMEMBERED_MAX: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a scope may spend in each window of its period."""
+
+    id: str
+    name: str
+    scope: Scope
+    scope_id: str | None
+    """None for the whole organization."""
+    model: str | None
+    """A pattern such as `gpt-4o*` for the model that is asked for; None for every model."""
+    period: Period
+    time_zone: str
+    limit_nano: Nano
+    mode: Mode
+    is_paused: bool
+    created_at: datetime
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a call that does not fit is refused; a paused budget goes on counting, as an observing one does."""
+        return self.mode == "enforcing" and not self.is_paused
+
+    def window_at(self, moment: datetime) -> Span:
+        """Return the window that a call reserved at *moment* counts in."""
+        return span(self.period, self.time_zone, moment, since=self.created_at)
+
+
+class Payer(NamedTuple):
+    """Whom and what a call is for."""
+
+    project_id: str
+    user_id: str | None
+    key_id: str
+    model: str
+
+
+class BudgetBook:
+    """Every budget in force, immutable; `version` is that of the table it was read from."""
+
+    __slots__ = ("_by_scope", "_found", "version")
+
+    def __init__(self, version: int, budgets: Iterable[Budget]) -> None:
+        self.version = version
+        self._by_scope: dict[tuple[Scope, str | None], list[Budget]] = {}
+        for budget in budgets:
+            self._by_scope.setdefault((budget.scope, budget.scope_id), []).append(budget)
+        self._found: dict[Payer, tuple[Budget, ...]] = {}
+
+    def find(self, payer: Payer) -> tuple[Budget, ...]:
+        """Return the budgets that a call of *payer* counts in."""
+        found = self._found.get(payer)
+        if found is None:
+            if len(self._found) >= _REMEMBERED_MAX:
+                self._found.clear()
+            found = self._found[payer] = tuple(self._matching(payer))
+        return found
+
+    def _matching(self, payer: Payer) -> Iterable[Budget]:
+        scopes: list[tuple[Scope, str | None]] = [
+            ("organization", None),
+            ("project", payer.project_id),
+            ("api_key", payer.key_id),
+        ]
+        if payer.user_id is not None:
+            scopes.append(("user", payer.user_id))
+        for scope in scopes:
+            for budget in self._by_scope.get(scope, ()):
+                if budget.model is None or fnmatchcase(payer.model, budget.model):
+                    yield budget

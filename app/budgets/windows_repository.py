@@ -1,0 +1,80 @@
+"""Budgets and their windows in PostgreSQL, as the hot path reads and moves them. Bare asyncpg.
+
+Whoever changes several windows locks them in the order of their ids first, so that no two can wait for each other.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from app.budgets.budget import Budget, BudgetBook
+from app.budgets.periods import Span
+from app.core.db import HotConnection
+
+# The version is counted up by everybody who changes a budget; now() is the one clock of all replicas.
+_VERSION: Final = "SELECT version, now() FROM budget_versions"
+
+_BUDGETS: Final = """
+SELECT id, name, scope, scope_id, model, period, time_zone, limit_nano, mode, paused_at IS NOT NULL, created_at
+FROM budgets WHERE archived_at IS NULL ORDER BY id
+"""
+
+# Somebody else may be making the same window: then theirs is waited for, and the second statement finds it.
+_MAKE: Final = """
+INSERT INTO budget_windows (budget_id, starts_at, ends_at, opening_nano)
+SELECT budget_id, starts_at, ends_at, 0
+FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) AS new(budget_id, starts_at, ends_at)
+ORDER BY budget_id, starts_at
+ON CONFLICT (budget_id, starts_at) DO NOTHING
+"""
+_FIND: Final = """
+SELECT budget_id, starts_at, id FROM budget_windows
+WHERE (budget_id, starts_at) IN (SELECT * FROM unnest($1::text[], $2::timestamptz[]))
+"""
+_LOCK: Final = """
+SELECT id, extra_nano, spent_nano, reserved_nano FROM budget_windows WHERE id = ANY($1) ORDER BY id FOR UPDATE
+"""
+_MOVE: Final = """
+UPDATE budget_windows SET reserved_nano = reserved_nano + move.reserved, spent_nano = spent_nano + move.spent
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS move(id, reserved, spent) WHERE budget_windows.id = move.id
+"""
+
+
+class Balance(NamedTuple):
+    """The amounts in one window's row, in nano-dollars."""
+
+    id: int
+    extra_nano: int
+    spent_nano: int
+    reserved_nano: int
+
+
+async def get_version(connection: HotConnection) -> tuple[int, datetime]:
+    """Return the version of the budgets, and the database's time."""
+    version, now = await connection.fetchrow(_VERSION)
+    return version, now
+
+
+async def read_book(connection: HotConnection, version: int) -> BudgetBook:
+    """Return every budget that is not archived."""
+    return BudgetBook(version, [Budget(*row) for row in await connection.fetch(_BUDGETS)])
+
+
+async def make_windows(connection: HotConnection, spans: Sequence[tuple[str, Span]]) -> dict[tuple[str, datetime], int]:
+    """Make the windows of these (budget id, span) that are not there yet; return the ids of all, by id and start."""
+    budget_ids = [budget_id for budget_id, _ in spans]
+    starts = [span.starts_at for _, span in spans]
+    await connection.execute(_MAKE, budget_ids, starts, [span.ends_at for _, span in spans])
+    return {(row[0], row[1]): row[2] for row in await connection.fetch(_FIND, budget_ids, starts)}
+
+
+async def lock_windows(connection: HotConnection, ids: Iterable[int]) -> list[Balance]:
+    """Lock these windows until the transaction ends, and return what is in them."""
+    return [Balance(*row) for row in await connection.fetch(_LOCK, list(ids))]
+
+
+async def move(connection: HotConnection, moves: Mapping[int, tuple[int, int]]) -> None:
+    """Add to the (reserved, spent) of each window; they must be locked."""
+    if moves:
+        reserved, spent = zip(*moves.values(), strict=True)
+        await connection.execute(_MOVE, list(moves), reserved, spent)

@@ -1,0 +1,81 @@
+"""The windows that calls count in: which, and what is left in them. Used inside the transactions of `service.py`."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from app.budgets import windows_repository as repository
+from app.budgets.admission import Window
+from app.budgets.budget import Budget, BudgetBook, Payer
+from app.budgets.periods import Span
+from app.budgets.reservation import Moves
+from app.core.db import DatabaseUnavailable, HotConnection
+
+_NONE: Final = BudgetBook(0, ())
+
+
+class WindowService:
+    """Remembers the budgets of this process, and the ids of the windows that are current."""
+
+    def __init__(self) -> None:
+        self._book = _NONE
+        self._current: dict[str, tuple[Span, int]] = {}
+
+    async def prepare(self, connection: HotConnection, payers: Iterable[Payer]) -> None:
+        """Learn of every change to budgets, and make the windows that *payers* need; outside of a transaction.
+
+        All replicas ask the database what time it is, so a call is in the same window wherever it arrives.
+        """
+        version, now = await repository.get_version(connection)
+        if version != self._book.version:
+            self._book = await repository.read_book(connection, version)
+            self._current.clear()
+        missing = [budget for budget in self._budgets_of(payers) if not self._is_current(budget, now)]
+        if missing:
+            spans = [(budget.id, budget.window_at(now)) for budget in missing]
+            ids = await repository.make_windows(connection, spans)
+            for budget_id, span in spans:
+                self._current[budget_id] = (span, ids[budget_id, span.starts_at])
+
+    async def lock(self, connection: HotConnection, payers: Sequence[Payer]) -> list[list[Window]]:
+        """Lock the current windows of *payers*, in the order of their ids, and return those of each.
+
+        Two payers with a budget in common get the same object.
+        """
+        budgets = {budget.id: budget for budget in self._budgets_of(payers)}
+        if not budgets:
+            return [[] for _ in payers]
+        by_window = {self._current[budget_id][1]: budget_id for budget_id in budgets}
+        windows: dict[str, Window] = {}
+        for balance in await repository.lock_windows(connection, by_window):
+            budget_id = by_window[balance.id]
+            windows[budget_id] = Window(
+                id=balance.id,
+                budget=budgets[budget_id],
+                span=self._current[budget_id][0],
+                extra_nano=balance.extra_nano,
+                spent_nano=balance.spent_nano,
+                reserved_nano=balance.reserved_nano,
+            )
+        if len(windows) < len(budgets):
+            self._current.clear()
+            raise DatabaseUnavailable("a budget's window was deleted by hand; it is made anew")
+        return [[windows[budget.id] for budget in self._book.find(payer)] for payer in payers]
+
+    async def hold(self, connection: HotConnection, moves: Moves) -> None:
+        """Move windows that `lock` has locked already."""
+        await repository.move(connection, moves)
+
+    async def move(self, connection: HotConnection, moves: Moves) -> None:
+        """Lock the windows of *moves* and move them."""
+        if moves:
+            await repository.lock_windows(connection, moves)
+            await repository.move(connection, moves)
+
+    def _budgets_of(self, payers: Iterable[Payer]) -> Iterable[Budget]:
+        """Return the budgets of *payers*, each once."""
+        return {budget.id: budget for payer in set(payers) for budget in self._book.find(payer)}.values()
+
+    def _is_current(self, budget: Budget, now: datetime) -> bool:
+        current = self._current.get(budget.id)
+        return current is not None and current[0].holds(now)

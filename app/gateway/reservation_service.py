@@ -1,0 +1,121 @@
+"""Reserves the most that an attempt can cost, and caps its output where a budget relies on that.
+
+The cheap bound, a token for each byte, comes first; the input is counted exactly only for a call that it keeps out.
+"""
+
+from app.budgets.admission import Demand, Grant
+from app.budgets.reservation import Reservation
+from app.budgets.service import BudgetService
+from app.core.money import Nano
+from app.gateway.attempt import Attempt, Record
+from app.gateway.token_count_service import TokenCounts
+from app.idempotency.key import KeyClaim, StoredAnswer
+from app.idempotency.service import IdempotencyService
+from app.money_errors import BudgetSpent, IdempotencyKeyInUse
+from app.prices.service import Bound, PriceService
+from app.settings import Budgets as BudgetsSettings
+
+
+class ReservationDesk:
+    """Makes the reservation of each attempt."""
+
+    def __init__(
+        self,
+        prices: PriceService,
+        budgets: BudgetService,
+        idempotency: IdempotencyService,
+        counts: TokenCounts,
+        settings: BudgetsSettings,
+    ) -> None:
+        self._prices = prices
+        self._budgets = budgets
+        self._idempotency = idempotency
+        self._counts = counts
+        self._settings = settings
+
+    async def find_kept(self, attempt: Attempt, claim: KeyClaim) -> tuple[str, StoredAnswer] | None:
+        """Return the request id and the answer that are kept for an idempotency key; else claim it with *attempt*.
+
+        Raises IdempotencyKeyReused, IdempotencyKeyInUse or DatabaseUnavailable.
+        """
+        kept = await self._idempotency.find(claim)
+        if kept is None:
+            attempt.record = Record(claim, self._idempotency.answer_size_bytes_max)
+        return kept
+
+    async def make(self, attempt: Attempt) -> None:
+        """Commit the reservation of *attempt* and note in it what is held, and the body with its cap.
+
+        Raises BudgetSpent, BudgetReserved, ModelNotPriced, IdempotencyKeyInUse or DatabaseUnavailable; then it must
+        not be sent.
+        """
+        bound = attempt.request.bound
+        try:
+            grant, is_short = await self._reserve(attempt, bound)
+        except BudgetSpent:
+            counted = await self._counts.exact_bound(attempt.operation, attempt.request)
+            if counted is None:
+                raise
+            bound = counted
+            grant, is_short = await self._reserve(attempt, bound)
+        attempt.ceiling_nano = grant.ceiling_nano
+        attempt.budget_window_ids = grant.window_ids
+        if grant.must_be_capped and not attempt.request.names_maximum:
+            try:
+                await self._cap(attempt, bound, is_short=is_short)
+            except BaseException:
+                self._budgets.release(attempt.id)
+                raise
+
+    async def _reserve(self, attempt: Attempt, bound: Bound) -> tuple[Grant, bool]:
+        """Return the grant, and whether it is less than the usual cap needs."""
+        ceiling = self._prices.ceiling(attempt.plan.model, attempt.request.service_tier, bound, attempt.started_at)
+        reservation = Reservation(
+            id=attempt.id,
+            process_id=self._budgets.process_id,
+            request_id=attempt.context.request_id,
+            project_id=attempt.project_id,
+            user_id=attempt.user_id,
+            key_id=attempt.key_id,
+            operation=attempt.operation.name,
+            upstream=attempt.plan.upstream.name,
+            model=attempt.plan.model,
+            streamed=attempt.request.streamed,
+            ceiling_nano=ceiling.nano,
+            price_id=ceiling.price_id,
+            started_at=attempt.started_at,
+        )
+        demand = None if ceiling.price_id is None else self._demand(attempt, bound, ceiling.nano)
+        claim = None if attempt.record is None else attempt.record.claim
+        grant = await self._budgets.reserve(reservation, demand, claim)
+        if grant is None:
+            raise IdempotencyKeyInUse
+        return grant, demand is not None and grant.ceiling_nano < demand.capped_nano
+
+    def _demand(self, attempt: Attempt, bound: Bound, ceiling_nano: Nano) -> Demand:
+        if attempt.request.names_maximum:
+            return Demand(ceiling_nano, ceiling_nano, ceiling_nano)
+        capped, least = (
+            self._prices.ceiling(
+                attempt.plan.model,
+                attempt.request.service_tier,
+                bound._replace(output_tokens=cap),
+                attempt.started_at,
+            ).nano
+            for cap in (self._settings.output_tokens_default, self._settings.output_tokens_min)
+        )
+        # A model may have a maximum below these caps.
+        capped = min(capped, ceiling_nano)
+        return Demand(ceiling_nano, capped, min(least, capped))
+
+    async def _cap(self, attempt: Attempt, bound: Bound, *, is_short: bool) -> None:
+        """Set the maximum that the amount held pays for; where that is short, an exact count makes more of it."""
+        within = self._output_tokens_within(attempt, bound)
+        if is_short and (counted := await self._counts.exact_bound(attempt.operation, attempt.request)) is not None:
+            within = self._output_tokens_within(attempt, counted)
+        attempt.output_tokens_cap = min(within, self._settings.output_tokens_default)
+        attempt.body = attempt.operation.capped(attempt.request, attempt.output_tokens_cap)
+
+    def _output_tokens_within(self, attempt: Attempt, bound: Bound) -> int:
+        model, service_tier = attempt.plan.model, attempt.request.service_tier
+        return self._prices.output_tokens_within(model, service_tier, bound, attempt.ceiling_nano, attempt.started_at)

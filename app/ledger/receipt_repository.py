@@ -1,0 +1,75 @@
+"""Receipts in PostgreSQL, in the order in which their calls arrived, which is that of the entries' ids."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, any_, case, exists, func, literal, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
+
+from app.core.money import Nano
+from app.ledger.entries import Entry
+from app.ledger.models import LedgerEntry
+from app.ledger.receipt_query import ReceiptQuery, first_id
+
+# How far an id may be from the moment that is on the entry: rounding only.
+_SLACK: Final = timedelta(seconds=1)
+_SAME: Final = ("project_id", "key_id", "user_id", "outcome", "ending")
+
+
+async def find_receipts(tx: AsyncConnection, query: ReceiptQuery, after: UUID | None, limit: int) -> list[Entry]:
+    """Return up to *limit* entries that are as *query* says and come after the attempt *after*.
+
+    An attempt that was charged by a sweep and settled later has two entries, and one receipt: the correction, at what
+    both add up to.
+    """
+    entry, other = LedgerEntry, aliased(LedgerEntry)
+    of_attempt = select(func.sum(other.cost_nano)).where(other.id == entry.id).scalar_subquery()
+    cost = case((_is_correction(entry.flags), of_attempt), else_=entry.cost_nano)
+    corrected = exists().where(other.id == entry.id, _is_correction(other.flags))
+    conditions = [~((entry.ending == "orphaned") & corrected), *_conditions(query)]
+    if query.cost_nano_min is not None:
+        conditions.append(cost >= query.cost_nano_min)
+    if after is not None:
+        conditions.append(entry.id < after if query.newest_first else entry.id > after)
+    columns = [cost if name == "cost_nano" else getattr(entry, name) for name in Entry._fields]
+    order = entry.id.desc() if query.newest_first else entry.id
+    rows = await tx.execute(select(*columns).where(*conditions).order_by(order).limit(limit))
+    return [_entry(row) for row in rows]
+
+
+async def find_attempts(tx: AsyncConnection, request_id: str, project_id: str | None) -> Sequence[UUID]:
+    """Return the ids of up to two attempts of one request; only of *project_id* unless that is None."""
+    query = select(LedgerEntry.id).distinct().where(LedgerEntry.request_id == request_id).limit(2)
+    if project_id is not None:
+        query = query.where(LedgerEntry.project_id == project_id)
+    return (await tx.execute(query)).scalars().all()
+
+
+def _conditions(query: ReceiptQuery) -> list[ColumnElement[bool]]:
+    entry = LedgerEntry
+    wanted = {name: getattr(query, name) for name in _SAME}
+    conditions: list[ColumnElement[bool]] = [
+        getattr(entry, name) == value for name, value in wanted.items() if value is not None
+    ]
+    if query.model is not None:
+        conditions.append(or_(entry.model == query.model, entry.answered_model == query.model))
+    # The index has ids only; the exact moments are on the rows.
+    if query.created_after is not None:
+        conditions += [entry.id >= first_id(query.created_after - _SLACK), entry.started_at >= query.created_after]
+    if query.created_before is not None:
+        conditions += [entry.id < first_id(query.created_before + _SLACK), entry.started_at < query.created_before]
+    return conditions
+
+
+def _is_correction(flags: Any) -> ColumnElement[bool]:
+    return literal("correction") == any_(flags)
+
+
+def _entry(row: Any) -> Entry:
+    entry = Entry(*row)
+    return entry._replace(
+        cost_nano=Nano(int(entry.cost_nano)), flags=tuple(entry.flags), budget_window_ids=tuple(entry.budget_window_ids)
+    )

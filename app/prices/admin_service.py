@@ -1,0 +1,70 @@
+"""Prices as operators manage them: read, and add to, never change, as entries of the ledger were charged by them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from app.core.clock import Clock
+from app.core.db import Database
+from app.core.pagination import Page, Paging
+from app.errors import InvalidRequest, NotFound, PriceExists
+from app.prices import repository
+from app.prices.book import OPERATOR_SOURCE
+from app.prices.price_file import price_from_row
+from app.prices.record import PriceFilter, PriceRecord
+from app.prices.service import PriceService
+
+_PAST_MAX: Final = timedelta(minutes=5)
+"""Clocks differ: a moment not longer ago than this means now."""
+
+
+class PriceAdmin:
+    """Lists prices and adds an operator's own."""
+
+    def __init__(self, db: Database, prices: PriceService, clock: Clock) -> None:
+        self._db = db
+        self._prices = prices
+        self._clock = clock
+
+    async def list_prices(self, wanted: PriceFilter, paging: Paging) -> Page[PriceRecord]:
+        """Return the prices that are *wanted*, by id."""
+        async with self._db.transaction() as tx:
+            return Page.of(await repository.list_records(tx, wanted, paging), paging.limit)
+
+    async def get_price(self, price_id: str) -> PriceRecord:
+        """Return one price; raises NotFound."""
+        async with self._db.transaction() as tx:
+            record = await repository.find_price(tx, price_id)
+        if record is None:
+            raise NotFound("There is no such price.", param="price_id")
+        return record
+
+    async def create_price(self, document: dict[str, Any], valid_from: datetime | None) -> PriceRecord:
+        """Add the price in *document*, in force from *valid_from* or now on, on every replica; return it.
+
+        This process charges by it when this returns, the others within a second. Raises InvalidRequest, which names
+        the field, for what is no price or begins in the past, and PriceExists.
+        """
+        row = {**document, "source": OPERATOR_SOURCE, "valid_from": self._beginning(valid_from).isoformat()}
+        try:
+            price = price_from_row(row)
+        except ValueError as error:
+            field, _, reason = str(error).partition(": ")
+            raise InvalidRequest(f"Invalid '{field}': {reason}.", param=field) from None
+        async with self._db.transaction() as tx:
+            if not await repository.add_prices(tx, [(price, row)]):
+                raise PriceExists
+            await repository.notify(tx)
+        await self._prices.load()
+        return await self.get_price(price.id)
+
+    def _beginning(self, valid_from: datetime | None) -> datetime:
+        now = self._clock()
+        if valid_from is None:
+            return now
+        valid_from = valid_from.replace(tzinfo=UTC) if valid_from.tzinfo is None else valid_from.astimezone(UTC)
+        if valid_from < now - _PAST_MAX:
+            raise InvalidRequest(
+                "Invalid 'valid_from': a price cannot begin in the past, as calls were charged without it.",
+                param="valid_from",
+            )
+        return max(valid_from, now)

@@ -1,0 +1,168 @@
+"""What a caller under a budget gets: caps that are really sent, refusals that say everything, exact charges."""
+
+from decimal import Decimal
+from typing import Any
+
+import openai
+import orjson
+import pytest
+
+from tests.fixtures.weir import RunningWeir, StartWeir
+
+HELLO: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello."}]}
+NANO = 1_000_000_000
+
+
+async def make_budget(weir: RunningWeir, limit_usd: str, **changes: Any) -> str:
+    columns = {
+        "id": "bud_test",
+        "name": "Research",
+        "scope": "organization",
+        "period": "month",
+        "time_zone": "UTC",
+        "limit_nano": int(Decimal(limit_usd) * NANO),
+        "mode": "enforcing",
+        "version": 1,
+        **changes,
+    }
+    places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
+    await weir.sql(f"INSERT INTO budgets ({', '.join(columns)}) VALUES ({places})", *columns.values())
+    await weir.sql("UPDATE budget_versions SET version = version + 1")
+    return str(columns["id"])
+
+
+async def window(weir: RunningWeir) -> tuple[int, int]:
+    await weir.wiring.ledger.drain()
+    [row] = await weir.sql("SELECT spent_nano, reserved_nano FROM budget_windows")
+    return (row[0], row[1])
+
+
+async def complete(weir: RunningWeir, **call: Any) -> Any:
+    """The answer of the SDK to `HELLO` with changes, with its headers."""
+    async with weir.openai(max_retries=2) as client:
+        return await client.chat.completions.with_raw_response.create(**{**HELLO, **call})
+
+
+def sent(weir: RunningWeir) -> dict[str, Any]:
+    """The body of the last call that the upstream got."""
+    document: dict[str, Any] = orjson.loads(weir.simulator.account.calls[-1].body)
+    return document
+
+
+async def test_a_call_under_a_budget_is_charged_to_it_exactly(weir: RunningWeir) -> None:
+    await make_budget(weir, "1")
+    answer = await complete(weir, max_tokens=100)
+    cost = int(Decimal(answer.headers["x-weir-cost-usd"]) * NANO)
+    assert cost > 0
+    assert await window(weir) == (cost, 0)
+    [entry] = await weir.entries()
+    assert cost <= entry["ceiling_nano"]
+
+
+async def test_a_call_that_names_no_maximum_gets_one_and_is_told(weir: RunningWeir) -> None:
+    await make_budget(weir, "1")
+    answer = await complete(weir)
+    assert answer.headers["x-weir-max-output-tokens"] == "16384"
+    assert sent(weir) == {"max_completion_tokens": 16_384, **HELLO}
+
+
+async def test_a_stream_that_names_no_maximum_gets_one_too(weir: RunningWeir) -> None:
+    await make_budget(weir, "1")
+    async with weir.http() as client:
+        answer = await client.post("/v1/chat/completions", json={**HELLO, "stream": True})
+    assert answer.headers["x-weir-max-output-tokens"] == "16384"
+    assert answer.text.rstrip().endswith("data: [DONE]")
+    assert sent(weir)["max_completion_tokens"] == 16_384
+    assert (await window(weir))[1] == 0
+
+
+async def test_without_a_budget_the_body_goes_as_it_came(weir: RunningWeir) -> None:
+    answer = await complete(weir)
+    assert "x-weir-max-output-tokens" not in answer.headers
+    assert sent(weir) == HELLO
+
+
+async def test_an_observing_budget_changes_nothing_and_counts(weir: RunningWeir) -> None:
+    await make_budget(weir, "0", mode="observing")
+    await complete(weir)
+    assert sent(weir) == HELLO
+    assert (await window(weir))[0] > 0
+
+
+async def test_where_little_is_left_the_cap_is_what_that_pays_for(weir: RunningWeir) -> None:
+    # 0.60 dollars per million output tokens (1.00 in the priority tier, which the project may be set to).
+    await make_budget(weir, "0.001")
+    answer = await complete(weir)
+    cap = int(answer.headers["x-weir-max-output-tokens"])
+    assert 256 <= cap < 1_000
+    assert sent(weir)["max_completion_tokens"] == cap
+    [entry] = await weir.entries()
+    assert entry["ceiling_nano"] <= NANO // 1_000
+
+
+async def test_a_spent_budget_is_a_quota_that_the_sdk_does_not_retry(weir: RunningWeir) -> None:
+    budget_id = await make_budget(weir, "0.00001")
+    with pytest.raises(openai.RateLimitError) as refused:
+        await complete(weir)
+    assert refused.value.code == "insufficient_quota"
+    assert refused.value.type == "insufficient_quota"
+    assert refused.value.response.headers["x-should-retry"] == "false"
+    assert refused.value.request.headers["x-stainless-retry-count"] == "0"
+    assert isinstance(refused.value.body, dict)
+    assert refused.value.body["budget"]["id"] == budget_id
+    assert refused.value.body["budget"]["limit_usd"] == "0.00001"
+    assert "resets at" in str(refused.value)
+    assert weir.simulator.account.arrived_count == 0
+    assert await weir.entries() == []
+
+
+async def test_a_held_budget_says_when_to_ask_again(weir: RunningWeir, start_weir: StartWeir) -> None:
+    quick = await start_weir({"budgets.reserve_wait_ms": 0})
+    await make_budget(weir, "0.001")
+    hanging = {**HELLO, "max_tokens": 800, "stream": True}
+    async with (
+        quick.http() as client,
+        client.stream("POST", "/v1/chat/completions", json=hanging, headers={"x-simulator": "hang=1"}) as stream,
+        quick.openai() as sdk,
+    ):
+        pieces = stream.aiter_raw()
+        await anext(pieces)
+        with pytest.raises(openai.RateLimitError) as refused:
+            await sdk.chat.completions.create(**HELLO, max_tokens=800)
+
+    assert refused.value.code == "budget_reserved"
+    assert refused.value.response.headers["x-should-retry"] == "true"
+    assert int(refused.value.response.headers["retry-after-ms"]) >= 50
+
+
+async def test_the_exact_count_lets_in_what_the_bound_in_bytes_would_keep_out(weir: RunningWeir) -> None:
+    text = "a long story about rivers " * 400
+    # 10,400 bytes bound the input by more than a fifth of a cent; its 2,000 tokens cost less than a twentieth.
+    await make_budget(weir, "0.001")
+    await complete(weir, messages=[{"role": "user", "content": text}], max_tokens=10)
+    [entry] = await weir.entries()
+    assert entry["cost_nano"] <= entry["ceiling_nano"] <= NANO // 1_000
+
+
+async def test_a_model_without_a_price_is_refused_under_a_budget(weir: RunningWeir) -> None:
+    await make_budget(weir, "1")
+    with pytest.raises(openai.BadRequestError) as refused:
+        await complete(weir, model="nobody-knows-this-one")
+    assert (refused.value.code, refused.value.param) == ("model_not_priced", "model")
+    assert weir.simulator.account.arrived_count == 0
+
+
+async def test_an_upstream_that_breaks_its_cap_is_paid_and_flagged(weir: RunningWeir) -> None:
+    await make_budget(weir, "1")
+    await complete(weir, max_tokens=10, extra_headers={"x-simulator": "prompt_tokens=5000000"})
+    [entry] = await weir.entries()
+    assert entry["cost_nano"] > entry["ceiling_nano"]
+    assert "overrun" in entry["flags"]
+    assert await window(weir) == (entry["cost_nano"], 0)
+
+
+async def test_an_upstream_that_refuses_gives_the_hold_back(weir: RunningWeir) -> None:
+    await make_budget(weir, "1")
+    with pytest.raises(openai.BadRequestError):
+        await complete(weir, extra_headers={"x-simulator": "status=400"})
+    assert await window(weir) == (0, 0)

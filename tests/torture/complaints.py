@@ -1,0 +1,61 @@
+"""What a client may complain of: answers that are not documented, or that are not what happened. Pure."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from tests.torture.charge import Charge
+from tests.torture.evidence import Seen
+
+_STATUS_OF_CODE = {
+    "insufficient_quota": 429,
+    "budget_reserved": 429,
+    "service_unavailable": 503,
+    "upstream_unreachable": 502,
+    "upstream_invalid_response": 502,
+    "upstream_authentication_failed": 502,
+    "upstream_timeout": 504,
+}
+"""Every error that Weir may answer in a run."""
+_NEVER_SENT = frozenset({"insufficient_quota", "budget_reserved", "service_unavailable"})
+
+
+def complaints(seen: Seen, charge: Charge | None, was_served: bool) -> Iterator[tuple[str, str]]:
+    """Yield (promise, what was seen instead) for one request, its charge, and whether it reached the upstream."""
+    yield from _of_the_answer(seen)
+    if seen.code in _NEVER_SENT:
+        if was_served:
+            yield "a call that is refused is not sent", f"{seen.code}, and the simulator served it"
+        if charge is not None and charge.last.ending != "orphaned":
+            yield "a call that is refused is not charged", f"{seen.code}, and it is {charge.last.ending}"
+    if seen.usage is not None:
+        yield from _of_the_usage(seen, charge)
+    if (told := seen.headers.get("x-weir-cost-usd")) and charge is not None and charge.last.ending != "orphaned":
+        told_nano = int(Decimal(told) * 1_000_000_000)
+        if told_nano != charge.cost_nano:
+            yield "the cost that is told is the cost", f"told {told_nano}, charged {charge.cost_nano}"
+
+
+def _of_the_answer(seen: Seen) -> Iterator[tuple[str, str]]:
+    if seen.is_cut_silently:
+        yield "a broken stream says so", "it ended without [DONE] and without an error"
+    if seen.code in _STATUS_OF_CODE and seen.status not in (200, _STATUS_OF_CODE[seen.code]):
+        yield "answers are documented", f"{seen.status} {seen.code}"
+    is_error = seen.fate == "answered" and seen.status is not None and seen.status >= 400
+    if seen.code == "internal_error" or (is_error and not seen.is_scripted_error and seen.code not in _STATUS_OF_CODE):
+        yield "answers are documented", f"{seen.status} {seen.code}"
+    headers = seen.headers
+    if seen.code == "insufficient_quota" and headers.get("x-should-retry") != "false":
+        yield "a spent budget says that trying again is no use", f"x-should-retry: {headers.get('x-should-retry')}"
+    if seen.code == "budget_reserved" and (
+        headers.get("x-should-retry") != "true" or not headers.get("retry-after-ms", "").isdigit()
+    ):
+        yield "a held budget says when to try again", f"{headers}"
+    if seen.code == "service_unavailable" and "retry-after" not in headers:
+        yield "an unavailable Weir says when to try again", f"{headers}"
+
+
+def _of_the_usage(seen: Seen, charge: Charge | None) -> Iterator[tuple[str, str]]:
+    if charge is None:
+        yield "every answered call is in the ledger", f"answered with usage {seen.usage}, and not there"
+    elif charge.call is not None and seen.usage != (charge.call.prompt_tokens, charge.call.completion_tokens):
+        yield "usage is what the upstream said", f"{seen.usage}, and it was {charge.call}"
