@@ -12,6 +12,7 @@ UV     := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/pytho
 LOCK   := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock"
 PYTEST_ARGS ?=
+TORTURE_ARGS ?=
 
 .PHONY: help
 help: ## Show this list
@@ -47,6 +48,10 @@ format: $(VENV)/.dev ## Format the code and fix what can be fixed
 .PHONY: bench
 bench: $(VENV)/.dev ## Measure what a call costs, relative to a bare relay in the same run
 	@$(BIN)/python -m tests.load.bench
+
+.PHONY: torture
+torture: $(VENV)/.dev ## Kill everything for ten minutes and audit the books (TORTURE_ARGS="--seed 7 --seconds 60")
+	@$(BIN)/python -m tests.torture --write $(TORTURE_ARGS)
 
 .PHONY: migrate
 migrate: $(VENV)/.runtime ## Bring the configured database's schema up to date

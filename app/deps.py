@@ -8,8 +8,9 @@ from app.budgets.admin_service import BudgetAdminService
 from app.budgets.spend_alert_service import SpendAlertService
 from app.budgets.spend_limit_service import SpendLimitService
 from app.errors import Forbidden
+from app.gateway.service import GatewayService
 from app.health.service import HealthService
-from app.keys.auth import authenticate, bearer_scheme
+from app.keys.auth import authenticate, bearer_scheme, require_project
 from app.keys.caller import Caller
 from app.ledger.bill_service import BillService
 from app.ledger.service import LedgerService
@@ -42,6 +43,11 @@ async def _spend_limits(request: Request) -> SpendLimitService:
     return spend_limits
 
 
+async def _gateway(request: Request) -> GatewayService:
+    gateway: GatewayService = request.app.state.wiring.gateway
+    return gateway
+
+
 async def _health(request: Request) -> HealthService:
     health: HealthService = request.app.state.wiring.health
     return health
@@ -63,10 +69,16 @@ async def _admin(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
     return caller
 
 
+async def _project_caller(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+    return require_project(caller)
+
+
 shows_key_in_docs = Security(bearer_scheme)
 """Puts the lock and the Authorize button on a route in the API description."""
 
 CallerDep = Annotated[Caller, Depends(authenticate)]
+ProjectCallerDep = Annotated[Caller, Depends(_project_caller)]
+GatewayDep = Annotated[GatewayService, Depends(_gateway)]
 AdminDep = Annotated[Caller, Depends(_admin)]
 """The caller of a route that only admin keys may use."""
 ProjectId = Annotated[str, Path(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]

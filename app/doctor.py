@@ -7,11 +7,15 @@ from urllib.parse import urlsplit
 from multidict import CIMultiDict
 from yarl import URL
 
+from app.budgets.check_service import CheckService
 from app.core import schema
+from app.core.clock import utc_now
 from app.core.db import Database, DatabaseUnavailable
 from app.core.health import Dependency
 from app.core.redis import Redis
 from app.first_run import open_database
+from app.ledger.rollup_service import RollupService
+from app.observability.metrics import Metrics
 from app.settings import Settings
 from app.upstreams.client import UpstreamClient
 from app.upstreams.failure import UpstreamFailed
@@ -34,7 +38,10 @@ async def examine(settings: Settings, *, migrates_on_start: bool) -> AsyncIterat
     try:
         await db.ping()
         yield Finding("database", is_ok=True, detail="answers")
-        yield await _schema(db, migrates_on_start=migrates_on_start)
+        schema_found = await _schema(db, migrates_on_start=migrates_on_start)
+        yield schema_found
+        if schema_found.is_ok and await schema.current_revision(db) is not None:
+            yield await _books(db, settings)
     except DatabaseUnavailable as error:
         advice = "Is PostgreSQL running, and is WEIR_DATABASE_URL right (address, user, password, database)?"
         yield Finding("database", is_ok=False, detail=error.reason, advice=advice)
@@ -53,6 +60,21 @@ async def _schema(db: Database, *, migrates_on_start: bool) -> Finding:
         detail, _, advice = str(error).partition(": ")
         return Finding("schema", is_ok=False, detail=detail, advice=advice)
     return Finding("schema", is_ok=True, detail=f"at {schema.needed_revision()}")
+
+
+async def _books(db: Database, settings: Settings) -> Finding:
+    rollups = RollupService(db, settings.ledger)
+    checker = CheckService(db, rollups, Metrics(), settings.budgets, utc_now)
+    books = await checker.check()
+    if books is None:
+        return Finding("books", is_ok=True, detail="are being checked by a running Weir")
+    if not books.count:
+        return Finding("books", is_ok=True, detail="add up: budgets, open reservations and totals are the ledger's")
+    first = next(iter((*map(str, books.windows), *books.rollups)))
+    advice = (
+        "Has somebody changed rows by hand? `weir_books_drift` and the log line `books_do_not_add_up` have the rest."
+    )
+    return Finding("books", is_ok=False, detail=f"{books.count} differences, such as {first}", advice=advice)
 
 
 async def _redis(settings: Settings) -> Finding:

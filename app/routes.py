@@ -8,6 +8,7 @@ from app.budgets.admin_router import router as budgets
 from app.budgets.router import router as own_budgets
 from app.budgets.spend_alert_router import router as spend_alerts
 from app.budgets.spend_limit_router import router as spend_limits
+from app.gateway.explain_router import router as explain
 from app.gateway.router import router as gateway
 from app.gateway.schemas import ERRORS
 from app.health.router import router as health
@@ -30,6 +31,7 @@ class Mount(NamedTuple):
 
 ROUTES = (
     Mount("/v1", gateway, "project key"),
+    Mount("/v1", explain, "project key"),
     Mount("/v1", models, "any key"),
     Mount("/v1", ledger, "any key"),
     Mount("/v1", usage, "admin key"),

@@ -5,6 +5,7 @@ name, what was given and what is allowed; secrets are never shown.
 """
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -141,6 +142,7 @@ class Budgets(Group):
         256, ge=1, le=1_000_000, description="Least output cap of such a call; where that does not fit, it is refused."
     )
     heartbeat_interval_seconds: Seconds = Field(5, description="How often a process says that it is alive.")
+    check_interval_seconds: Seconds = Field(3_600, description="How often budgets and totals are checked against it.")
     lease_seconds: Seconds = Field(
         15, description="Silence after which a process is taken for dead, and its open calls are charged by another."
     )
@@ -152,6 +154,20 @@ class Idempotency(Group):
     lifetime_seconds: Seconds = Field(86_400, description="How long an answer is kept, in the database.")
     answer_size_bytes_max: int = Field(
         8_388_608, ge=1_024, le=268_435_456, description="Longest answer that is kept; of a longer one the key is free."
+    )
+
+
+class Reconciliation(Group):
+    """The daily comparison of the ledger with the provider's own costs; off until an admin key is set."""
+
+    admin_api_key: Annotated[SecretStr, AfterValidator(_require_header_text)] | None = Field(
+        None, description="Admin key of the provider's organization, with which its costs are read."
+    )
+    base_url: str | None = Field(
+        None, pattern="^https?://", description="Address of the costs API; unset, `OPENAI_BASE_URL`."
+    )
+    tolerance_usd: Decimal = Field(
+        Decimal("0.01"), ge=0, le=1_000_000, description="Difference of a line item in a day that needs no warning."
     )
 
 
@@ -223,6 +239,7 @@ class Settings(BaseSettings):
     budgets: Budgets = Budgets()
     idempotency: Idempotency = Idempotency()
     ledger: Ledger = Ledger()
+    reconciliation: Reconciliation = Reconciliation()
     log: Log = Log()
     tracing: Tracing = Tracing()
     sentry: Sentry = Sentry()
@@ -272,6 +289,7 @@ def _refuse_placeholders(settings: Settings) -> None:
         "WEIR_BOOTSTRAP_API_KEY": settings.bootstrap_api_key,
         "WEIR_KEYS__PEPPER": settings.keys.pepper,
         "OPENAI_API_KEY": settings.openai_api_key,
+        "WEIR_RECONCILIATION__ADMIN_API_KEY": settings.reconciliation.admin_api_key,
     }
     for name, secret in secrets.items():
         if secret is not None and any(word in secret.get_secret_value().lower() for word in _PLACEHOLDERS):

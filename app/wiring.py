@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from app.budgets.admin_service import BudgetAdminService
+from app.budgets.check_service import CheckService
 from app.budgets.opening_service import OpeningService
 from app.budgets.service import BudgetService
 from app.budgets.spend_alert_service import SpendAlertService
@@ -35,11 +36,13 @@ from app.observability.tracing import Tracer
 from app.prices.admin_service import PriceAdmin
 from app.prices.service import PRICES_CHANGED, PriceService
 from app.projects.service import ProjectService
+from app.reconcile import reconciliation_service
+from app.reconciliation.daily_service import DailyReconciliation
 from app.settings import Settings
 from app.simulator.app import create_simulator
 from app.simulator.server import serve_simulator
 from app.upstreams.client import UpstreamClient
-from app.upstreams.routing import Upstream
+from app.upstreams.routing import FIRST_UPSTREAM, Upstream
 from app.upstreams.service import UpstreamService
 
 _log: Final = structlog.get_logger()
@@ -103,10 +106,12 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
             health.watch(),
             budgets.keep_alive(),
             idempotency.keep_purged(),
+            CheckService(db, rollups, metrics, settings.budgets, clock).keep_checking(),
             ledger.keep_partitions(),
             openings.keep_counted(),
             rollups.keep_rolled_up(),
             prices.keep_fresh(),
+            *_reconciling(settings, db, metrics, clock),
         )
         yield Wiring(
             bill=BillService(db, rollups, clock),
@@ -135,6 +140,16 @@ def _listen(db: Database, stack: AsyncExitStack, listeners: dict[str, Callable[[
     stack.push_async_callback(notices.close)
 
 
+def _reconciling(
+    settings: Settings, db: Database, metrics: Metrics, clock: Clock
+) -> list[Coroutine[None, None, None]]:
+    """Return the daily comparison with the provider's bill, where there is a key for that."""
+    if settings.reconciliation.admin_api_key is None:
+        return []
+    service = reconciliation_service(settings, db, clock)
+    return [DailyReconciliation(db, service, metrics, clock).keep_checked()]
+
+
 async def _upstream_service(settings: Settings, stack: AsyncExitStack, tracer: Tracer) -> UpstreamService:
     client = UpstreamClient(settings.upstream)
     stack.push_async_callback(client.close)
@@ -151,7 +166,7 @@ async def _upstreams(settings: Settings, stack: AsyncExitStack) -> list[Upstream
         upstreams.append(Upstream("simulator", base_url, api_key, models=("sim-*",)))
     if settings.openai_api_key is not None:
         api_key = settings.openai_api_key.get_secret_value()
-        upstreams.append(Upstream("openai", settings.openai_base_url, api_key, models=("*",)))
+        upstreams.append(Upstream(FIRST_UPSTREAM, settings.openai_base_url, api_key, models=("*",)))
     return upstreams
 
 

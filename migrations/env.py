@@ -20,12 +20,13 @@ from app.ledger import models as ledger
 from app.ledger import rollup_models as rollups
 from app.prices import models as prices
 from app.projects import models as projects
+from app.reconciliation import models as reconciliation
 from app.settings import load_settings
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.schema import SchemaItem
 
-TABLES_FROM = (budgets, idempotency, keys, ledger, prices, projects, rollups)
+TABLES_FROM = (budgets, idempotency, keys, ledger, prices, projects, reconciliation, rollups)
 _LOCK_TIMEOUT_MS = 5_000
 _STATEMENT_TIMEOUT_MS = 600_000
 

@@ -6,6 +6,7 @@
 import inspect
 import sys
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
@@ -26,6 +27,7 @@ _TYPES: Final = {
     bool: "`true` or `false`",
     int: "whole number",
     float: "number",
+    Decimal: "number",
     str: "text",
     Path: "path",
     SecretStr: "secret",

@@ -5,6 +5,7 @@ The reservations of a process that died, whenever and however, are found by any 
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 from uuid import UUID, uuid4
 
@@ -12,6 +13,7 @@ import structlog
 
 from app.budgets import repository
 from app.budgets.admission import Demand, Grant, Shortfall, Window, reserve
+from app.budgets.budget import Payer
 from app.budgets.hold_service import Holds
 from app.budgets.refusal import Unpriced, refusal
 from app.budgets.reservation import Reservation, holds_of, moves_of, orphaned, settle
@@ -92,6 +94,14 @@ class BudgetService:
             if isinstance(answer, Unpriced) or answer.is_spent or left_seconds <= 0:
                 raise refusal(answer, self._holds.retry_after_ms)
             await self._holds.wait_for_return(min(left_seconds, _POLL_SECONDS))
+
+    async def preview(self, payer: Payer, demand: Demand | None) -> tuple[Grant | Shortfall | Unpriced, list[Window]]:
+        """Return what `reserve` would say now, and the windows as they stand; raises DatabaseUnavailable."""
+        async with self._db.hot_connection() as connection:
+            await self._windows.prepare(connection, [payer])
+            async with connection.transaction():
+                [windows] = await self._windows.lock(connection, [payer])
+        return _answer(payer.model, demand, [replace(window) for window in windows]), windows
 
     async def _try_to_reserve(self, asked: _Asked) -> _Answer:
         reservation_id = asked.reservation.id
@@ -185,7 +195,10 @@ class BudgetService:
             await self._windows.prepare(connection, payers)
             async with connection.transaction():
                 locked = await self._windows.lock(connection, payers)
-                answers = [_answer(each, windows) for each, windows in zip(asked, locked, strict=True)]
+                answers: list[_Answer] = [
+                    _answer(each.reservation.model, each.demand, windows)
+                    for each, windows in zip(asked, locked, strict=True)
+                ]
                 await self._claim_keys(connection, asked, answers)
                 granted = [
                     each.reservation.granted(answer.ceiling_nano, answer.window_ids)
@@ -232,9 +245,9 @@ class BudgetService:
         return to_write
 
 
-def _answer(asked: _Asked, windows: Sequence[Window]) -> _Answer:
-    if asked.demand is not None:
-        return reserve(asked.demand, windows)
+def _answer(model: str, demand: Demand | None, windows: Sequence[Window]) -> Grant | Shortfall | Unpriced:
+    if demand is not None:
+        return reserve(demand, windows)
     if any(window.budget.refuses for window in windows):
-        return Unpriced(asked.reservation.model)
+        return Unpriced(model)
     return reserve(_UNPRICED, windows)

@@ -18,6 +18,8 @@ from app.gateway.splice import find_repeated
 from app.gateway.usage import objects
 
 _MODEL_CHARACTERS_MAX: Final = 256
+_ESCAPED_LETTERS: Final = (b"\\u005", b"\\u006", b"\\u007")
+"""How escapes of the underscore and of the letters a to z begin."""
 _MESSAGE_METERED: Final = frozenset({"audio", "content"})
 _JSON_NAMES: Final = {
     str: "a string",
@@ -105,9 +107,17 @@ def refuse_ambiguous(body: bytes, document: dict[str, Any], names: AbstractSet[s
         raise InvalidRequest(f"Invalid '{repeated}': it is there more than once.", param=repeated)
 
 
+def may_hide_names(body: bytes) -> bool:
+    """Tell whether a name of lower-case letters may be in *body* without its bytes being there.
+
+    Text that is not English is often escaped as a whole, but nobody writes these letters so without a reason.
+    """
+    return any(escape in body for escape in _ESCAPED_LETTERS)
+
+
 def _may_repeat(body: bytes, document: dict[str, Any], names: AbstractSet[str]) -> bool:
     """Tell, cheaply, whether a name may be there more often than the parsed document shows."""
-    if b"\\u" in body:  # a name may be written with escapes
+    if may_hide_names(body):
         return True
     messages = objects(document.get("messages"))
     expected = dict.fromkeys(document.keys() & names, 1)

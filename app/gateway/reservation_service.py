@@ -3,16 +3,18 @@
 The cheap bound, a token for each byte, comes first; the input is counted exactly only for a call that it keeps out.
 """
 
-from app.budgets.admission import Demand, Grant
+from app.budgets.admission import Demand, Grant, Shortfall
+from app.budgets.budget import Payer
 from app.budgets.reservation import Reservation
 from app.budgets.service import BudgetService
 from app.core.money import Nano
 from app.gateway.attempt import Attempt, Record
+from app.gateway.explanation import Explanation
 from app.gateway.token_count_service import TokenCounts
 from app.idempotency.key import KeyClaim, StoredAnswer
 from app.idempotency.service import IdempotencyService
 from app.money_errors import BudgetSpent, IdempotencyKeyInUse
-from app.prices.service import Bound, PriceService
+from app.prices.service import Bound, Ceiling, PriceService
 from app.settings import Budgets as BudgetsSettings
 
 
@@ -67,9 +69,27 @@ class ReservationDesk:
                 self._budgets.release(attempt.id)
                 raise
 
+    async def explain(self, attempt: Attempt) -> Explanation:
+        """Return what `make` would do with *attempt* now; nothing is held and nothing is written for it."""
+        bound = attempt.request.bound
+        ceiling, demand = self._price(attempt, bound)
+        answer, windows = await self._budgets.preview(_payer(attempt), demand)
+        counted = await self._counts.exact_bound(attempt.operation, attempt.request)
+        is_counted = isinstance(answer, Shortfall) and counted is not None
+        if is_counted and counted is not None:
+            bound = counted
+            ceiling, demand = self._price(attempt, bound)
+            answer, windows = await self._budgets.preview(_payer(attempt), demand)
+        cap = None
+        if isinstance(answer, Grant) and answer.must_be_capped and not attempt.request.names_maximum:
+            attempt.ceiling_nano = answer.ceiling_nano
+            await self._cap(attempt, bound, is_short=demand is not None and answer.ceiling_nano < demand.capped_nano)
+            cap = attempt.output_tokens_cap
+        return Explanation(attempt.plan, ceiling, demand, answer, windows, cap, is_counted)
+
     async def _reserve(self, attempt: Attempt, bound: Bound) -> tuple[Grant, bool]:
         """Return the grant, and whether it is less than the usual cap needs."""
-        ceiling = self._prices.ceiling(attempt.plan.model, attempt.request.service_tier, bound, attempt.started_at)
+        ceiling, demand = self._price(attempt, bound)
         reservation = Reservation(
             id=attempt.id,
             process_id=self._budgets.process_id,
@@ -85,12 +105,16 @@ class ReservationDesk:
             price_id=ceiling.price_id,
             started_at=attempt.started_at,
         )
-        demand = None if ceiling.price_id is None else self._demand(attempt, bound, ceiling.nano)
         claim = None if attempt.record is None else attempt.record.claim
         grant = await self._budgets.reserve(reservation, demand, claim)
         if grant is None:
             raise IdempotencyKeyInUse
         return grant, demand is not None and grant.ceiling_nano < demand.capped_nano
+
+    def _price(self, attempt: Attempt, bound: Bound) -> tuple[Ceiling, Demand | None]:
+        """Return the ceiling of an attempt and what it asks its budgets for, None where its model has no price."""
+        ceiling = self._prices.ceiling(attempt.plan.model, attempt.request.service_tier, bound, attempt.started_at)
+        return ceiling, None if ceiling.price_id is None else self._demand(attempt, bound, ceiling.nano)
 
     def _demand(self, attempt: Attempt, bound: Bound, ceiling_nano: Nano) -> Demand:
         if attempt.request.names_maximum:
@@ -119,3 +143,7 @@ class ReservationDesk:
     def _output_tokens_within(self, attempt: Attempt, bound: Bound) -> int:
         model, service_tier = attempt.plan.model, attempt.request.service_tier
         return self._prices.output_tokens_within(model, service_tier, bound, attempt.ceiling_nano, attempt.started_at)
+
+
+def _payer(attempt: Attempt) -> Payer:
+    return Payer(attempt.project_id, attempt.user_id, attempt.key_id, attempt.plan.model)

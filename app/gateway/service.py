@@ -8,6 +8,7 @@ from app.core.clock import Clock, monotonic_seconds
 from app.core.ids import new_uuid7
 from app.gateway.answer import Answer
 from app.gateway.attempt import Attempt
+from app.gateway.explanation import Explanation
 from app.gateway.operations.chat import ChatCompletions, ChatRequest
 from app.gateway.relay import abandoned, bounded_text, failed, relay_plain
 from app.gateway.relay_stream import relay_stream
@@ -72,6 +73,13 @@ class GatewayService:
             if not attempt.is_settled:
                 abandoned(attempt, self._settlement)
             raise
+
+    async def explain(
+        self, caller: Caller, operation: ChatCompletions, request: ChatRequest, context: CallContext
+    ) -> Explanation:
+        """Return what `run` would do with *request* now; nothing is sent, held or written."""
+        attempt = self._begin(caller, operation, request, self._upstreams.plan(request.model), context)
+        return await self._reservations.explain(attempt)
 
     def _begin(
         self, caller: Caller, operation: ChatCompletions, request: ChatRequest, plan: Plan, context: CallContext

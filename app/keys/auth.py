@@ -31,7 +31,11 @@ async def authenticate(request: Request, _: Annotated[object, Security(bearer_sc
 
 async def authenticate_project(request: Request) -> Caller:
     """Return the caller of a metered route: an API key, as only a project can be charged; raises Forbidden."""
-    caller = await authenticate(request)
+    return require_project(await authenticate(request))
+
+
+def require_project(caller: Caller) -> Caller:
+    """Return *caller* if it has a project; raises Forbidden."""
     if caller.project_id is None:
         raise Forbidden("An admin key cannot call models, as it belongs to no project. Use an API key (wk-...).")
     return caller

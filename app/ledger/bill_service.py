@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-import sys
 from typing import Final
 
 from app.core.clock import Clock
@@ -58,9 +57,7 @@ class BillService:
             while True:
                 async with self._db.transaction() as tx:
                     rows = await repository.find_cost_rows(tx, day, after, _CSV_ROWS)
-                    print("page", len(rows), file=sys.stderr)
-                    yield costs_csv.rows(day, rows)
-                    print("page went", len(rows), file=sys.stderr)
+                yield costs_csv.rows(day, rows)
                 if len(rows) < _CSV_ROWS:
                     break
                 after = rows[-1].key

@@ -4,6 +4,7 @@ Every label comes from a bounded set. Children are bound once and kept, as looki
 """
 
 import os
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from prometheus_client import (
@@ -19,7 +20,7 @@ from prometheus_client import (
     multiprocess,
 )
 
-from app.core.money import NANO_PER_USD
+from app.core.money import NANO_PER_USD, Nano
 from app.observability.context import CallContext
 from app.observability.http_metrics import HttpMetrics
 
@@ -56,6 +57,7 @@ class Metrics:
         self._http = HttpMetrics(self.registry)
         self._declare_calls(self.registry)
         self._declare_state(self.registry)
+        self._declare_reconciliation(self.registry)
 
     def call_finished(self, call: CallContext, duration_seconds: float) -> None:
         """Count a call that has ended; the gateway's calls have an outcome, the others count as HTTP only."""
@@ -93,6 +95,12 @@ class Metrics:
         """Say how long one flush of the ledger took."""
         self._ledger_flush_seconds.observe(duration_seconds)
 
+    def books_checked(self, windows: int, rollups: int, timestamp_seconds: float) -> None:
+        """Say how many windows of budgets and how many rollups did not add up at a moment, in Unix seconds."""
+        self._books_drift.labels("budget").set(windows)
+        self._books_drift.labels("rollup").set(rollups)
+        self._books_checked.set(timestamp_seconds)
+
     def database_reachable(self, *, is_up: bool) -> None:
         """Say whether PostgreSQL answered this process last time."""
         self._database_up.set(is_up)
@@ -100,6 +108,11 @@ class Metrics:
     def redis_reachable(self, *, is_up: bool) -> None:
         """Say whether Redis answered this process last time."""
         self._redis_up.set(is_up)
+
+    def reconciled(self, upstream: str, difference_nano: Nano, checked_at: datetime) -> None:
+        """Say by how much ledger and provider differ on the last days that were compared, and when that was."""
+        self._reconciliation_difference.labels(upstream).set(difference_nano / NANO_PER_USD)
+        self._reconciliation_checked.labels(upstream).set(checked_at.timestamp())
 
     def _declare_calls(self, registry: CollectorRegistry) -> None:
         self._calls_total = Counter(
@@ -144,6 +157,19 @@ class Metrics:
         self._ledger_flush_seconds = Histogram(
             "weir_ledger_flush_seconds", "Duration of ledger flushes.", buckets=_FLUSH_BUCKETS, registry=registry
         )
+        self._books_drift = Gauge(
+            "weir_books_drift",
+            "Windows of budgets, and rollups, that differed from the ledger at the last check.",
+            ("kind",),
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self._books_checked = Gauge(
+            "weir_books_checked_timestamp_seconds",
+            "When the books were checked last.",
+            registry=registry,
+            multiprocess_mode="max",
+        )
         self._database_up = Gauge(
             "weir_database_up",
             "1 while PostgreSQL answers every process.",
@@ -152,6 +178,23 @@ class Metrics:
         )
         self._redis_up = Gauge(
             "weir_redis_up", "1 while Redis answers every process.", registry=registry, multiprocess_mode="livemin"
+        )
+
+    def _declare_reconciliation(self, registry: CollectorRegistry) -> None:
+        # Every process says what the database says: the last one to say it is right.
+        self._reconciliation_difference = Gauge(
+            "weir_reconciliation_difference_usd",
+            "Differences between ledger and provider, added up over the line items of the last three days.",
+            ("upstream",),
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self._reconciliation_checked = Gauge(
+            "weir_reconciliation_checked_timestamp_seconds",
+            "When ledger and provider were compared last.",
+            ("upstream",),
+            registry=registry,
+            multiprocess_mode="livemostrecent",
         )
 
     def _model_label(self, call: CallContext) -> str:

@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Final
+
+FIRST_UPSTREAM: Final = "openai"
+"""The name of the upstream that OPENAI_API_KEY and OPENAI_BASE_URL describe."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ LAYERS: Final = {
         "gunicorn_conf",
         "local",
         "main",
+        "reconcile",
         "routes",
         "serve",
         "wiring",
@@ -35,6 +36,7 @@ LAYERS: Final = {
         "limits",
         "prices",
         "projects",
+        "reconciliation",
         "upstreams",
     },
     "leaf": {"embedded", "simulator"},
@@ -74,6 +76,8 @@ FEATURES_SEEN: Final = {
     "limits": set(),
     "prices": set(),
     "projects": {"identity"},
+    # It compares what the ledger says with what the provider says.
+    "reconciliation": {"ledger"},
     "upstreams": set(),
 }
 # Whoever changes something says so to the audit log; whoever serves somebody must be able to say whom.
@@ -182,7 +186,7 @@ NAMES_THAT_SAY_NOTHING: Final = {"util", "utils", "helper", "helpers", "common",
 
 # Seconds may be fractions of one even in these folders: names that end so are durations, not money.
 DURATIONS: Final = ("_seconds", "_ms")
-MONEY: Final = ("prices/*", "budgets/*", "ledger/*", "core/money")
+MONEY: Final = ("prices/*", "budgets/*", "ledger/*", "reconciliation/*", "core/money")
 CLOCK: Final = "core/clock"
 CLOCK_READERS: Final = {
     ("datetime", "now"),

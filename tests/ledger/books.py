@@ -48,10 +48,12 @@ def random_entries(seed: int, count: int, span: Span) -> list[Entry]:
 
 
 def _entry(chance: random.Random, settled_at: datetime) -> Entry:
+    started_at = settled_at - timedelta(microseconds=chance.randrange(2_000_000))
     model = f"model-{chance.randrange(3)}"
     return make_entry(
-        id=new_uuid7(int(settled_at.timestamp() * 1_000)),
+        id=new_uuid7(int(started_at.timestamp() * 1_000)),
         settled_at=settled_at,
+        started_at=started_at,
         project_id=f"proj_{chance.randrange(3)}",
         user_id=chance.choice([None, "user_a", "user_b"]),
         key_id=f"key_{chance.randrange(4)}",

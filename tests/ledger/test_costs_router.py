@@ -203,9 +203,8 @@ async def test_a_slow_reader_of_the_csv_keeps_no_connection_from_others(
     ):
         lines = answer.aiter_lines()
         await anext(lines)
-        import asyncio, sys; await asyncio.sleep(4); print("asks", file=sys.stderr)
         for _ in range(6):  # more often than the file has pieces
-            assert (await get(one, "/v1/organization/costs?start_time=1935964800&limit=1")).status_code == 200
+            assert (await get(one, "/v1/organization/costs?start_time=0&limit=1")).status_code == 200
         costs = [Decimal(line.rpartition(",")[2]) async for line in lines]
 
     assert sorted(cost_usd * NANO_PER_USD for cost_usd in costs) == list(range(1, 40_001))

@@ -23,6 +23,7 @@ from app.ledger import repository as ledger
 from app.ledger import rollup_models as _rollups  # noqa: F401
 from app.prices import models as _prices  # noqa: F401
 from app.projects import models as _projects  # noqa: F401
+from app.reconciliation import models as _reconciliation  # noqa: F401
 from app.settings import Settings
 from tests.migrations.conftest import ROOT, Holder, alembic, downgrade
 

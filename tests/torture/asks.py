@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from tests.torture.truth import ODD_MODEL
 
-# Idempotent calls take their place here once `Idempotency-Key` is served: an ask that repeats the one before it.
 _WORDS = (
     "the", "weir", "holds", "its", "level", "while", "the", "river", "rises", "and", "every", "drop", "is", "counted",
     "by", "somebody", "who", "looks", "at", "the", "gauge", "and", "writes", "it", "down",
@@ -62,6 +61,8 @@ class Ask(NamedTuple):
     leaves_after_events: int | None
     lies: bool
     """The simulator claims more input than there was: a cost above every bound."""
+    repeats: int
+    """How often the same request is sent again under the same idempotency key, by a client that stays to the end."""
     pause_seconds: float
 
     @property
@@ -69,7 +70,12 @@ class Ask(NamedTuple):
         """What the report calls it."""
         if self.leaves_after_seconds is not None or self.leaves_after_events is not None:
             return "abandoned"
-        return ("SDK, " if self.through_sdk else "") + ("streamed" if self.streamed else "plain")
+        with_key = ", idempotent" if self.repeats else ""
+        return ("SDK, " if self.through_sdk else "") + ("streamed" if self.streamed else "plain") + with_key
+
+    def again(self) -> "Ask":
+        """Return what a client sends when it asks again: the same, without leaving, perhaps to another gateway."""
+        return self._replace(gateway=self.gateway + 1, leaves_after_seconds=None, leaves_after_events=None)
 
     def document(self) -> dict[str, Any]:
         """Return the request's body."""
@@ -116,6 +122,7 @@ def asks(seed: int, client: int, *, keys: int, through_sdk: bool) -> Iterator[As
             leaves_after_seconds=leaves_seconds,
             leaves_after_events=leaves_events,
             lies=lies,
+            repeats=0 if through_sdk else random.choices((0, 1, 2), (88, 8, 4))[0],
             pause_seconds=min(2.0, random.expovariate(6.0)),
         )
 

@@ -26,5 +26,10 @@ class Charge:
         return 0 if self.call is None else true_cost_nano(self.call)
 
     @property
+    def too_little_nano(self) -> int:
+        """How much more than charged it cost, up to what was held for it."""
+        return max(0, min(self.true_nano, self.last.ceiling_nano) - self.cost_nano)
+
+    @property
     def flags(self) -> set[str]:
         return {flag for row in self.rows for flag in row.flags}

@@ -1,6 +1,7 @@
 """The clients: each makes its calls one after the other, at whichever gateway, and writes down what it saw."""
 
 import asyncio
+import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -51,12 +52,20 @@ class LightClient:
                 return
             key = self._tenants.find(ask.age).keys[ask.key]
             seen = self._journal.begin(ask, key, ask.kind)
-            gateway = choose(self._gateways, ask.gateway)
-            error = await self._call(session, gateway.base_url, ask, key, seen)
-            if seen.code == "insufficient_quota" and not seen.is_scripted_error:
-                await self._tenants.note_refusal(error.get("budget", {}).get("name", ""))
-            is_down = seen.fate in ("unreachable", "broke") or seen.code == "service_unavailable"
-            await asyncio.sleep(ask.pause_seconds + (_DOWN_PAUSE_SECONDS if is_down else 0))
+            idempotency_key = seen.idempotency_key = seen.request_id if ask.repeats else None
+            await self._try(session, ask, key, seen)
+            for _ in range(ask.repeats):
+                seen = self._journal.begin(ask, key, "asked again")
+                seen.idempotency_key = idempotency_key
+                await self._try(session, ask.again(), key, seen)
+
+    async def _try(self, session: aiohttp.ClientSession, ask: Ask, key: Key, seen: Seen) -> None:
+        gateway = choose(self._gateways, ask.gateway)
+        error = await self._call(session, gateway.base_url, ask, key, seen)
+        if seen.code == "insufficient_quota" and not seen.is_scripted_error:
+            await self._tenants.note_refusal(error.get("budget", {}).get("name", ""))
+        is_down = seen.fate in ("unreachable", "broke") or seen.code == "service_unavailable"
+        await asyncio.sleep(ask.pause_seconds + (_DOWN_PAUSE_SECONDS if is_down else 0))
 
     async def _call(
         self, session: aiohttp.ClientSession, base_url: str, ask: Ask, key: Key, seen: Seen
@@ -68,6 +77,8 @@ class LightClient:
             "x-request-id": seen.request_id,
             "x-simulator": ask.script,
         }
+        if seen.idempotency_key is not None:
+            headers["idempotency-key"] = seen.idempotency_key
         try:
             async with asyncio.timeout(
                 PATIENCE_SECONDS if ask.leaves_after_seconds is None else ask.leaves_after_seconds
@@ -97,11 +108,13 @@ def take_head(seen: Seen, status: int, headers: Any) -> None:
     """Remember the status and the headers that promises are made about."""
     seen.status = status
     seen.headers = {name: headers[name] for name in _KEPT_HEADERS if name in headers}
+    seen.is_replayed = "idempotent-replayed" in headers
 
 
 def take_body(seen: Seen, body: bytes) -> dict[str, Any]:
     """Remember what a plain answer says; return its error, if it is one."""
     seen.fate = "answered"
+    seen.digest = hashlib.sha256(body).hexdigest()
     try:
         document = json.loads(body)
     except ValueError:
@@ -117,7 +130,9 @@ async def _read_stream(answer: aiohttp.ClientResponse, ask: Ask, seen: Seen) -> 
     """Read a stream to its end, or as far as the client stays."""
     events = 0
     last = b""
+    digest = hashlib.sha256()
     async for line in answer.content:
+        digest.update(line)
         if not line.startswith(b"data: "):
             continue
         events += 1
@@ -129,6 +144,7 @@ async def _read_stream(answer: aiohttp.ClientResponse, ask: Ask, seen: Seen) -> 
             answer.close()
             return
     seen.fate = "answered"
+    seen.digest = digest.hexdigest()
     if last.startswith(b'{"error"'):
         seen.code = json.loads(last)["error"]["code"]
     elif last != b"[DONE]":

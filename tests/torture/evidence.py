@@ -61,6 +61,11 @@ class Seen:
     headers: dict[str, str] = field(default_factory=dict)
     usage: tuple[int, int] | None = None
     """Prompt and completion tokens, if the answer told."""
+    idempotency_key: str | None = None
+    is_replayed: bool = False
+    """The answer says that it is an earlier one."""
+    digest: str | None = None
+    """Of the whole answer, if it came."""
     is_cut_silently: bool = False
     """A stream that came to a proper end without `[DONE]` and without an error event."""
 

@@ -28,7 +28,7 @@ exec 3<&0 </dev/null
 ( exec >/dev/null 2>&1; trap "" HUP INT TERM; read -r line <&3 || kill -s KILL $$ ) &
 exec "$@" 3<&-
 """
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _POLL_SECONDS = 0.05
 
 

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from tests.torture.audit import Verdict
+from tests.torture.audit import EXCEEDED, EXCEEDED_BY_ESTIMATES, Verdict
 from tests.torture.charge import Charge
 from tests.torture.run import Outcome
 
@@ -51,6 +51,7 @@ def _deeds(outcome: Outcome) -> Iterator[tuple[object, ...]]:
     yield "all blows", outcome.blows.total()
     yield "requests sent by clients", f"{len(outcome.evidence.seen):,}"
     yield "calls served by the simulator", f"{len(outcome.evidence.served):,}"
+    yield "answers repeated for an idempotency key", sum(seen.is_replayed for seen in outcome.evidence.seen)
     full = [fullness for fullness in outcome.verdict.fullness if fullness > _FULL]
     yield "budgets: cohorts opened", outcome.cohorts
     yield (
@@ -63,7 +64,8 @@ def _deeds(outcome: Outcome) -> Iterator[tuple[object, ...]]:
 def _requests(outcome: Outcome) -> Iterator[tuple[object, ...]]:
     by_kind: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for seen in outcome.evidence.seen:
-        met = seen.code or (str(seen.status) if seen.fate == "answered" and seen.status else seen.fate)
+        replayed = "repeated answer" if seen.is_replayed else None
+        met = replayed or seen.code or (str(seen.status) if seen.fate == "answered" and seen.status else seen.fate)
         by_kind[seen.kind][met] += 1
     for kind, all_met in sorted(by_kind.items()):
         yield kind, f"{all_met.total():,}", ", ".join(f"{name} {count:,}" for name, count in all_met.most_common())
@@ -93,6 +95,11 @@ def _promises(outcome: Outcome) -> Iterator[tuple[object, ...]]:
     yield "calls lost", verdict.lost
     yield "calls charged twice", verdict.doubled
     yield "dollars over a limit, by the simulator's account", _usd(verdict.over_nano)
+    guessed = sum(finding.promise == EXCEEDED_BY_ESTIMATES for finding in verdict.findings)
+    yield (
+        "... in how many budgets, and in how many of them by estimates that were too low",
+        (f"{guessed + sum(finding.promise == EXCEEDED for finding in verdict.findings)}, {guessed}"),
+    )
     yield "reservations left open", len(outcome.evidence.open_reservations)
     yield from sorted(Counter(finding.promise for finding in verdict.findings).items())
     yield "all", len(verdict.findings)

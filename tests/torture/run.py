@@ -36,6 +36,8 @@ LEASE_SECONDS = 1.5
 _SDK_SHARE = 8
 """One client in so many uses the SDK."""
 _PROGRESS_SECONDS = 5.0
+_LIFE_SECONDS = 0.8
+"""What a victim has between two blows, so that it comes to do something that can be broken off."""
 
 
 class Options(NamedTuple):
@@ -223,7 +225,8 @@ async def _deal_in_turn(blows: list[Blow], begun: float, machine: _Machine, is_o
         if victim in is_back:
             await is_back[victim]
         if blow.kind != "valkey" and blow.spares_others:
-            await asyncio.gather(*(gateway.wait_until_up() for gateway in machine.gateways))
+            with suppress(TimeoutError):
+                await asyncio.gather(*(gateway.wait_until_up(20) for gateway in machine.gateways))
         if is_over():
             break
         machine.blows[blow.kind] += 1
@@ -232,6 +235,7 @@ async def _deal_in_turn(blows: list[Blow], begun: float, machine: _Machine, is_o
 
 
 async def _deal_one(blow: Blow, machine: _Machine) -> None:
+    """Deal one blow, and return when its victim is back and had a moment to live."""
     gateway = machine.gateways[blow.gateway]
     if blow.kind == "gateway":
         await gateway.kill()
@@ -248,6 +252,7 @@ async def _deal_one(blow: Blow, machine: _Machine) -> None:
         await asyncio.to_thread(server.kill)
         await asyncio.sleep(blow.away_seconds)
         await asyncio.to_thread(server.start)
+    await asyncio.sleep(_LIFE_SECONDS)
 
 
 async def _report_progress(machine: _Machine, journal: Journal, say: Callable[[str], None]) -> None:

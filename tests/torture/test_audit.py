@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.torture.audit import audit
+from tests.torture.audit import EXCEEDED, EXCEEDED_BY_ESTIMATES, audit
 from tests.torture.evidence import Evidence, Row, Seen, Window
 from tests.torture.truth import Served, true_cost_nano
 
@@ -143,6 +143,7 @@ def exceed_a_budget_unnoticed(evidence: Evidence) -> None:
     """The ledger believes in an estimate that is within the limit; the simulator knows better."""
     _change(evidence, 0, ending="estimated", cost_nano=1)
     _change(evidence, 3, cost_nano=0, ceiling_nano=0)
+    evidence.seen[0].usage = None
     spent_nano = sum(row.cost_nano for row in evidence.rows)
     evidence.windows[0] = evidence.windows[0]._replace(limit_nano=spent_nano)
     for place, window in enumerate(evidence.windows[:2]):
@@ -197,9 +198,9 @@ def remember_the_dead(evidence: Evidence) -> None:
         (hold_too_little, "no call costs more than was held for it"),
         (flag_an_honest_call, "only an upstream that breaks its cap overruns"),
         (flag_it_mysteriously, "entries explain themselves"),
-        (exceed_a_budget, "no budget is exceeded"),
-        (exceed_a_budget_unnoticed, "no budget is exceeded"),
-        (see_a_budget_exceeded_meanwhile, "no budget is exceeded"),
+        (exceed_a_budget, EXCEEDED),
+        (exceed_a_budget_unnoticed, EXCEEDED_BY_ESTIMATES),
+        (see_a_budget_exceeded_meanwhile, EXCEEDED),
         (spend_more_than_the_entries, "what a budget has spent is the sum of its entries"),
         (leave_something_reserved, "nothing stays reserved"),
         (forget_a_budget, "a call counts in every budget that it is under"),
@@ -253,7 +254,10 @@ ANSWERED = books().seen[0]
             replace(ANSWERED, status=429, code="insufficient_quota"),
             "a spent budget says that trying again is no use",
         ),
-        (replace(ANSWERED, status=429, code="budget_reserved"), "a held budget says when to try again"),
+        (replace(ANSWERED, status=429, code="budget_reserved"), "a held budget says that trying again helps"),
+        (replace(ANSWERED, status=429, code="budget_reserved"), "who is to try again is told when"),
+        (replace(ANSWERED, status=409, code="idempotency_key_in_use"), "who is to try again is told when"),
+        (replace(ANSWERED, is_replayed=True), "a repeated answer costs nothing"),
         (replace(ANSWERED, status=503, code="service_unavailable"), "an unavailable Weir says when to try again"),
         (replace(ANSWERED, status=429, code="budget_reserved"), "a call that is refused is not sent"),
         (replace(ANSWERED, status=429, code="insufficient_quota"), "a call that is refused is not charged"),
@@ -264,6 +268,45 @@ def test_a_client_that_was_told_something_else_is_heard(seen: Seen, promise: str
     evidence = books()
     evidence.seen[0] = seen
     assert promise in {finding.promise for finding in audit(evidence).findings}
+
+
+def ask_again(evidence: Evidence, digest: str, **row: Any) -> None:
+    """Let a client have asked for the first call once more under its idempotency key."""
+    evidence.seen[0] = replace(ANSWERED, idempotency_key="a-key", digest="one")
+    evidence.seen.append(replace(ANSWERED, request_id="req-5", idempotency_key="a-key", digest=digest))
+    evidence.served.append(_served("req-5"))
+    evidence.rows.append(
+        _row("req-5", cost_nano=true_cost_nano(evidence.served[0]), upstream_request_id="up-req-5", **row)
+    )
+
+
+def test_two_answers_or_two_charges_for_one_idempotency_key_are_found() -> None:
+    evidence = books()
+    ask_again(evidence, "another")
+    promises = {finding.promise for finding in audit(evidence).findings}
+    assert promises >= {"one idempotency key, one charge", "one idempotency key, one answer"}
+
+
+def test_an_answer_that_is_repeated_is_no_complaint() -> None:
+    evidence = books()
+    evidence.seen[0] = replace(ANSWERED, idempotency_key="a-key", digest="one")
+    repeated = replace(evidence.seen[0], request_id="req-5", is_replayed=True)
+    in_use = {"retry-after-ms": "1000"}
+    evidence.seen += [
+        repeated,
+        Seen(
+            "req-6",
+            "asked again",
+            "key_1",
+            fate="answered",
+            status=409,
+            code="idempotency_key_in_use",
+            headers=in_use,
+            idempotency_key="a-key",
+            digest="of a refusal",
+        ),
+    ]
+    assert audit(evidence).findings == []
 
 
 def test_documented_refusals_are_no_complaint() -> None:

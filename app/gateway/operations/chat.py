@@ -13,6 +13,7 @@ from app.errors import InvalidRequest, InvalidType
 from app.gateway.body import (
     find_whole_number,
     json_name,
+    may_hide_names,
     optional,
     read_model,
     read_object,
@@ -106,7 +107,7 @@ class ChatCompletions:
         """Return the body of *request*, which names no maximum, with *output_tokens* as that of each choice."""
         body = request.body
         document: dict[str, Any] = {}
-        if b"\\u" in body or any(b'"%b"' % name.encode() in body for name in (*_MAXIMA, "prediction")):
+        if may_hide_names(body) or any(b'"%b"' % name.encode() in body for name in (*_MAXIMA, "prediction")):
             document = orjson.loads(body)
         # A predicted output is only for models that know `max_tokens`, and refuses the newer name.
         name = "max_tokens" if document.get("prediction") is not None else "max_completion_tokens"

@@ -1,0 +1,141 @@
+"""The check of the books finds every difference that is planted, and none where there is none."""
+
+import asyncio
+from datetime import timedelta
+
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from app.budgets.check_service import CheckService
+from app.core.clock import utc_now
+from app.core.db import Database
+from app.ledger.rollup_service import RollupService
+from app.observability.metrics import Metrics
+from app.settings import Budgets as BudgetsSettings
+from app.settings import Ledger as LedgerSettings
+from tests.budgets.conftest import FIXED, make_budget, make_entry, make_reservation, open_budgets
+from tests.fixtures.waiting import until
+
+
+def checker(db: Database, **changes: float) -> tuple[CheckService, CollectorRegistry]:
+    registry = CollectorRegistry()
+    rollups = RollupService(db, LedgerSettings())
+    return CheckService(db, rollups, Metrics(registry), BudgetsSettings(**changes), utc_now), registry  # type: ignore[arg-type]
+
+
+async def make_books(db: Database) -> str:
+    """One call settled, one released, one open, one swept, under two budgets."""
+    budget_id = await make_budget(db)
+    await make_budget(db, scope="project", scope_id="proj_default", period="day")
+    budgets = open_budgets(db)
+    await budgets.start()
+    calls = [make_reservation(process_id=budgets.process_id) for _ in range(3)]
+    for call in calls:
+        await budgets.reserve(call, FIXED)
+    budgets.settle(make_entry(id=calls[0].id))
+    budgets.release(calls[1].id)
+    await budgets._ledger.drain()
+    await budgets._releasing.drain()
+    return budget_id
+
+
+async def sql(db: Database, statement: str) -> None:
+    async with db.hot_connection() as connection:
+        await connection.execute(statement)
+
+
+async def test_books_that_add_up_have_no_differences(db: Database) -> None:
+    await make_books(db)
+    books = await checker(db)[0].check()
+    assert books is not None
+    assert books.count == 0
+
+
+async def test_the_dead_and_those_who_were_only_asleep_leave_books_that_add_up(db: Database) -> None:
+    await make_budget(db)
+    sleeper, other = open_budgets(db), open_budgets(db, lease_seconds=0.001)
+    await sleeper.start()
+    call = make_reservation(process_id=sleeper.process_id)
+    await sleeper.reserve(call, FIXED)
+    await other.sweep()
+    books = await checker(db)[0].check()
+    assert books is not None
+    assert books.count == 0
+    sleeper.settle(make_entry(id=call.id))
+    await sleeper._ledger.drain()
+    books = await checker(db)[0].check()
+    assert books is not None
+    assert books.count == 0
+
+
+async def test_a_window_that_somebody_changed_is_found(db: Database) -> None:
+    budget_id = await make_books(db)
+    await sql(db, f"UPDATE budget_windows SET spent_nano = spent_nano + 1 WHERE budget_id = '{budget_id}'")
+    books = await checker(db)[0].check()
+    assert books is not None
+    [drift] = books.windows
+    assert (drift.budget_id, drift.spent_nano - drift.entries_nano) == (budget_id, 1)
+    assert budget_id in str(drift)
+
+
+async def test_a_reservation_that_somebody_deleted_is_found(db: Database) -> None:
+    await make_books(db)
+    await sql(db, "DELETE FROM reservations")
+    books = await checker(db)[0].check()
+    assert books is not None
+    assert [(drift.reserved_nano, drift.open_nano) for drift in books.windows] == [(9_000, 0), (9_000, 0)]
+
+
+async def test_a_rollup_that_somebody_changed_is_found(db: Database) -> None:
+    await make_books(db)
+    await RollupService(db, LedgerSettings()).roll_up()
+    await sql(db, "UPDATE usage_rollups SET cost_nano = cost_nano + 1 WHERE width = 'hour'")
+    books = await checker(db)[0].check()
+    assert books is not None
+    assert books.windows == []
+    assert len(books.rollups) == 1
+
+
+async def test_what_was_spent_before_the_budget_was_made_counts(db: Database) -> None:
+    budget_id = await make_books(db)
+    await sql(
+        db, f"UPDATE budget_windows SET opening_nano = 5, spent_nano = spent_nano + 5 WHERE budget_id = '{budget_id}'"
+    )
+    books = await checker(db)[0].check()
+    assert books is not None
+    assert books.count == 0
+
+
+async def test_one_process_checks_at_a_time(db: Database) -> None:
+    async with db.hot_connection() as connection, connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('weir.budgets.check'))")
+        assert await checker(db)[0].check() is None
+
+
+async def test_differences_are_a_metric_and_log_lines(db: Database) -> None:
+    await make_books(db)
+    await sql(db, "DELETE FROM reservations")
+    service, registry = checker(db, check_interval_seconds=0.01)
+    with capture_logs() as lines:
+        checking = asyncio.create_task(service.keep_checking())
+        await until(lambda: registry.get_sample_value("weir_books_drift", {"kind": "budget"}) == 2)
+        checking.cancel()
+        await asyncio.gather(checking, return_exceptions=True)
+    assert "books_do_not_add_up" in [line["event"] for line in lines]
+    checked = registry.get_sample_value("weir_books_checked_timestamp_seconds")
+    assert checked is not None
+    assert abs(checked - utc_now().timestamp()) < timedelta(hours=1).total_seconds()
+
+
+async def test_a_check_that_fails_is_logged_and_made_again(db: Database) -> None:
+    service, registry = checker(db, check_interval_seconds=0.01)
+    await sql(db, "ALTER TABLE budget_windows RENAME TO hidden")
+    try:
+        with capture_logs() as lines:
+            checking = asyncio.create_task(service.keep_checking())
+            await until(lambda: "books_not_checked" in [line["event"] for line in lines])
+    finally:
+        await sql(db, "ALTER TABLE hidden RENAME TO budget_windows")
+    await until(lambda: registry.get_sample_value("weir_books_drift", {"kind": "budget"}) == 0)
+    checking.cancel()
+    await asyncio.gather(checking, return_exceptions=True)
