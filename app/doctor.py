@@ -68,13 +68,13 @@ async def _books(db: Database, settings: Settings) -> Finding:
     books = await checker.check()
     if books is None:
         return Finding("books", is_ok=True, detail="are being checked by a running Weir")
-    if not books.count:
+    if not books.difference_count:
         return Finding("books", is_ok=True, detail="add up: budgets, open reservations and totals are the ledger's")
     first = next(iter((*map(str, books.windows), *books.rollups)))
     advice = (
         "Has somebody changed rows by hand? `weir_books_drift` and the log line `books_do_not_add_up` have the rest."
     )
-    return Finding("books", is_ok=False, detail=f"{books.count} differences, such as {first}", advice=advice)
+    return Finding("books", is_ok=False, detail=f"{books.difference_count} differences, such as {first}", advice=advice)
 
 
 async def _redis(settings: Settings) -> Finding:

@@ -20,7 +20,7 @@ from tests.fixtures.waiting import until
 def checker(db: Database, **changes: float) -> tuple[CheckService, CollectorRegistry]:
     registry = CollectorRegistry()
     rollups = RollupService(db, LedgerSettings())
-    return CheckService(db, rollups, Metrics(registry), BudgetsSettings(**changes), utc_now), registry  # type: ignore[arg-type]
+    return CheckService(db, rollups, Metrics(registry), BudgetsSettings(**changes), utc_now), registry
 
 
 async def make_books(db: Database) -> str:
@@ -48,7 +48,7 @@ async def test_books_that_add_up_have_no_differences(db: Database) -> None:
     await make_books(db)
     books = await checker(db)[0].check()
     assert books is not None
-    assert books.count == 0
+    assert books.difference_count == 0
 
 
 async def test_the_dead_and_those_who_were_only_asleep_leave_books_that_add_up(db: Database) -> None:
@@ -60,12 +60,12 @@ async def test_the_dead_and_those_who_were_only_asleep_leave_books_that_add_up(d
     await other.sweep()
     books = await checker(db)[0].check()
     assert books is not None
-    assert books.count == 0
+    assert books.difference_count == 0
     sleeper.settle(make_entry(id=call.id))
     await sleeper._ledger.drain()
     books = await checker(db)[0].check()
     assert books is not None
-    assert books.count == 0
+    assert books.difference_count == 0
 
 
 async def test_a_window_that_somebody_changed_is_found(db: Database) -> None:
@@ -103,7 +103,7 @@ async def test_what_was_spent_before_the_budget_was_made_counts(db: Database) ->
     )
     books = await checker(db)[0].check()
     assert books is not None
-    assert books.count == 0
+    assert books.difference_count == 0
 
 
 async def test_one_process_checks_at_a_time(db: Database) -> None:
