@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -23,6 +23,10 @@ from app.keys.tokens import KeyKind
 from app.local import completed
 from app.observability.logging import capture_stdlib, configure
 from app.projects.service import DEFAULT_PROJECT_ID, ProjectService
+from app.reconcile import reconcile as reconcile_day
+from app.reconciliation.comparison import DayCheck
+from app.reconciliation.failure import DayNotBegun, ProviderFailed
+from app.reconciliation.table import table
 from app.setting_names import unknown_variables
 from app.settings import Settings, SettingsError, load_settings
 from app.simulator import server as simulator
@@ -96,6 +100,26 @@ def doctor() -> None:
         detail, _, advice = str(error).partition(": ")
         is_well = _show(Finding("embedded servers", is_ok=False, detail=detail, advice=advice))
     raise SystemExit(0 if is_well else 1)
+
+
+@cli.command()
+def reconcile(
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Day in UTC, such as 2026-11-21.")],
+) -> None:
+    """Compare what the ledger says that a day cost with what the provider charged, by line item; exit 1 if they differ.
+
+    The result is kept, and shown as a metric. It needs WEIR_RECONCILIATION__ADMIN_API_KEY.
+    """
+
+    async def work(settings: Settings) -> DayCheck:
+        try:
+            return await reconcile_day(settings, day.date())
+        except DayNotBegun as error:
+            raise typer.BadParameter(str(error), param_hint="--day") from None
+
+    check: DayCheck = _run(work)
+    typer.echo(table(check))
+    raise SystemExit(1 if check.beyond_tolerance else 0)
 
 
 @cli.command()
@@ -225,7 +249,7 @@ def main() -> None:
         sys.exit(2)
     except DatabaseUnavailable as error:
         _fail(f"the database cannot be reached: {error.reason}; `weir doctor` says what to do")
-    except (EmbeddedServerError, schema.SchemaError, server.PortTaken) as error:
+    except (EmbeddedServerError, ProviderFailed, schema.SchemaError, server.PortTaken) as error:
         _fail(str(error))
     except WeirError as error:
         _fail(error.message)

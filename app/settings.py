@@ -85,7 +85,8 @@ class Server(Group):
 class Database(Group):
     """Connections to PostgreSQL."""
 
-    pool_size: int = Field(10, ge=1, le=500, description="Connections per process.")
+    pool_size: int = Field(10, ge=1, le=500, description="Connections per process for everything but calls.")
+    hot_pool_size: int = Field(5, ge=2, le=100, description="Connections per process that reserve and settle calls.")
     connect_timeout_seconds: Seconds = Field(5, description="Longest wait for a connection to be made.")
     pool_timeout_seconds: Seconds = Field(5, description="Longest wait for a free connection.")
     statement_timeout_seconds: Seconds = Field(10, description="Longest run of one statement.")
@@ -163,9 +164,7 @@ class Reconciliation(Group):
     admin_api_key: Annotated[SecretStr, AfterValidator(_require_header_text)] | None = Field(
         None, description="Admin key of the provider's organization, with which its costs are read."
     )
-    base_url: str | None = Field(
-        None, pattern="^https?://", description="Address of the costs API; unset, `OPENAI_BASE_URL`."
-    )
+    base_url: str | None = Field(None, pattern="^https?://", description="Its API; unset, `OPENAI_BASE_URL`.")
     tolerance_usd: Decimal = Field(
         Decimal("0.01"), ge=0, le=1_000_000, description="Difference of a line item in a day that needs no warning."
     )

@@ -73,15 +73,12 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
 
     Raises SchemaError when the database's schema is not the one this Weir knows, DatabaseUnavailable without one.
     """
-    assert settings.database_url and settings.redis_url and settings.keys.pepper, "set by cli.py"  # noqa: PT018, S101
+    assert settings.keys.pepper, "set by cli.py"  # noqa: S101
     database_health = Dependency("database", lambda is_up: metrics.database_reachable(is_up=is_up))
     redis_health = Dependency("redis", lambda is_up: metrics.redis_reachable(is_up=is_up))
     async with AsyncExitStack() as stack:
-        db = Database(settings.database_url.get_secret_value(), settings.database, database_health)
-        stack.push_async_callback(db.close)
+        db, redis = _connect(settings, stack, database_health, redis_health)
         await schema.check(db)
-        redis = Redis(settings.redis_url.get_secret_value(), settings.redis, redis_health)
-        stack.push_async_callback(redis.close)
         projects = ProjectService(db)
         prices = PriceService(db)
         await prices.load()
@@ -131,6 +128,17 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
         health.is_draining = True
 
 
+def _connect(
+    settings: Settings, stack: AsyncExitStack, database_health: Dependency, redis_health: Dependency
+) -> tuple[Database, Redis]:
+    assert settings.database_url and settings.redis_url, "set by cli.py"  # noqa: PT018, S101
+    db = Database(settings.database_url.get_secret_value(), settings.database, database_health)
+    stack.push_async_callback(db.close)
+    redis = Redis(settings.redis_url.get_secret_value(), settings.redis, redis_health)
+    stack.push_async_callback(redis.close)
+    return db, redis
+
+
 def _listen(db: Database, stack: AsyncExitStack, listeners: dict[str, Callable[[str], None]]) -> None:
     """Call each listener with what is said on its channel."""
     notices = Notices(db)
@@ -140,9 +148,7 @@ def _listen(db: Database, stack: AsyncExitStack, listeners: dict[str, Callable[[
     stack.push_async_callback(notices.close)
 
 
-def _reconciling(
-    settings: Settings, db: Database, metrics: Metrics, clock: Clock
-) -> list[Coroutine[None, None, None]]:
+def _reconciling(settings: Settings, db: Database, metrics: Metrics, clock: Clock) -> list[Coroutine[None, None, None]]:
     """Return the daily comparison with the provider's bill, where there is a key for that."""
     if settings.reconciliation.admin_api_key is None:
         return []

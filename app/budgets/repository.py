@@ -4,28 +4,19 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
+import orjson
+
 from app.budgets.reservation import Hold, Reservation
 from app.core.db import HotConnection
 
-_TYPES: Final = {
-    "id": "uuid",
-    "process_id": "uuid",
-    "streamed": "boolean",
-    "ceiling_nano": "bigint",
-    "started_at": "timestamptz",
-}
 _COLUMNS: Final = ", ".join(Reservation._fields)
-_WINDOWS: Final = Reservation._fields.index("budget_window_ids")
-# Arrays travel as one text per row, as PostgreSQL cannot unnest an array of arrays by its first dimension only.
-_SELECTED: Final = _COLUMNS.replace("budget_window_ids", "string_to_array(budget_window_ids, ',')::bigint[]")
 
-# A batch in one statement, an array per column. A reservation that is there already is left alone, so that a batch
-# whose commit was not acknowledged can be sent again.
-_INSERT: Final = (
-    f"INSERT INTO reservations ({_COLUMNS}) SELECT {_SELECTED} FROM unnest("  # noqa: S608 - made of constants
-    + ", ".join(f"${i}::{_TYPES.get(name, 'text')}[]" for i, name in enumerate(Reservation._fields, 1))
-    + f") AS reservation({_COLUMNS}) ON CONFLICT (id) DO NOTHING"
-)
+# A batch in one statement, as one JSON text. A reservation that is there already is left alone, so that a batch whose
+# commit was not acknowledged can be sent again.
+_INSERT: Final = f"""
+INSERT INTO reservations ({_COLUMNS})
+SELECT {_COLUMNS} FROM json_populate_recordset(NULL::reservations, ($1::text)::json) ON CONFLICT (id) DO NOTHING
+"""  # noqa: S608 - made of constants
 
 # Whoever deletes the row has the right to charge for it, and nobody else: that is what makes a settlement happen once.
 _TAKE: Final = "DELETE FROM reservations WHERE id = ANY($1) RETURNING id, ceiling_nano, budget_window_ids"
@@ -58,9 +49,8 @@ async def insert_reservations(connection: HotConnection, reservations: Sequence[
     """Add *reservations* in one statement."""
     if not reservations:
         return
-    columns = [list(column) for column in zip(*reservations, strict=True)]
-    columns[_WINDOWS] = [",".join(map(str, ids)) for ids in columns[_WINDOWS]]
-    await connection.execute(_INSERT, *columns)
+    rows = orjson.dumps([reservation._asdict() for reservation in reservations]).decode()
+    await connection.execute(_INSERT, rows)
 
 
 async def take_reservations(connection: HotConnection, ids: Sequence[UUID]) -> dict[UUID, Hold]:

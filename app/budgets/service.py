@@ -5,6 +5,7 @@ The reservations of a process that died, whenever and however, are found by any 
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, NamedTuple
 from uuid import UUID, uuid4
@@ -17,7 +18,7 @@ from app.budgets.budget import Payer
 from app.budgets.hold_service import Holds
 from app.budgets.refusal import Unpriced, refusal
 from app.budgets.reservation import Reservation, holds_of, moves_of, orphaned, settle
-from app.budgets.windows_service import WindowService
+from app.budgets.windows_service import BudgetsChanged, WindowService
 from app.core.clock import Clock, monotonic_seconds
 from app.core.db import Database, DatabaseUnavailable, HotConnection
 from app.core.group_commit import GroupCommit
@@ -189,24 +190,34 @@ class BudgetService:
             _log.warning("process_not_signed_off", process_id=str(self.process_id))
 
     async def _reserve(self, asked: Sequence[_Asked]) -> Sequence[_Answer]:
-        """Answer a whole group in one commit: those that fit are held and written, the others leave no trace."""
-        payers = [each.reservation.payer for each in asked]
+        """Answer a whole group in one commit: those that fit are held and written, the others leave no trace.
+
+        Who makes a budget keeps reservations from being inserted until it is committed, and counts those that are open
+        by then. So a group that finds the budgets changed after its insert begins again, and no call is missed.
+        """
         async with self._db.hot_connection() as connection:
-            await self._windows.prepare(connection, payers)
-            async with connection.transaction():
-                locked = await self._windows.lock(connection, payers)
-                answers: list[_Answer] = [
-                    _answer(each.reservation.model, each.demand, windows)
-                    for each, windows in zip(asked, locked, strict=True)
-                ]
-                await self._claim_keys(connection, asked, answers)
-                granted = [
-                    each.reservation.granted(answer.ceiling_nano, answer.window_ids)
-                    for each, answer in zip(asked, answers, strict=True)
-                    if isinstance(answer, Grant)
-                ]
-                await self._windows.hold(connection, holds_of(granted))
-                await repository.insert_reservations(connection, granted)
+            while True:
+                with suppress(BudgetsChanged):
+                    return await self._reserve_group(connection, asked)
+
+    async def _reserve_group(self, connection: HotConnection, asked: Sequence[_Asked]) -> Sequence[_Answer]:
+        payers = [each.reservation.payer for each in asked]
+        await self._windows.prepare(connection, payers)
+        async with connection.transaction():
+            locked = await self._windows.lock(connection, payers)
+            answers: list[_Answer] = [
+                _answer(each.reservation.model, each.demand, windows)
+                for each, windows in zip(asked, locked, strict=True)
+            ]
+            await self._claim_keys(connection, asked, answers)
+            granted = [
+                each.reservation.granted(answer.ceiling_nano, answer.window_ids)
+                for each, answer in zip(asked, answers, strict=True)
+                if isinstance(answer, Grant)
+            ]
+            await self._windows.hold(connection, holds_of(granted))
+            await repository.insert_reservations(connection, granted)
+            await self._windows.require_unchanged(connection)
         return answers
 
     async def _claim_keys(self, connection: HotConnection, asked: Sequence[_Asked], answers: list[_Answer]) -> None:

@@ -14,6 +14,10 @@ from app.core.db import DatabaseUnavailable, HotConnection
 _NONE: Final = BudgetBook(0, ())
 
 
+class BudgetsChanged(Exception):
+    """What was decided is out of date: prepare and decide again."""
+
+
 class WindowService:
     """Remembers the budgets of this process, and the ids of the windows that are current."""
 
@@ -65,6 +69,12 @@ class WindowService:
     async def hold(self, connection: HotConnection, moves: Moves) -> None:
         """Move windows that `lock` has locked already."""
         await repository.move(connection, moves)
+
+    async def require_unchanged(self, connection: HotConnection) -> None:
+        """Raise BudgetsChanged when somebody has changed a budget since `prepare`."""
+        version, _ = await repository.get_version(connection)
+        if version != self._book.version:
+            raise BudgetsChanged
 
     async def move(self, connection: HotConnection, moves: Moves) -> None:
         """Lock the windows of *moves* and move them."""

@@ -6,7 +6,7 @@ Never held across a call to an upstream: a connection is borrowed for one short 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import asyncpg
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -46,6 +46,9 @@ class Database:
         self._url = url
         self._settings = settings
         self._health = health
+        # SQLAlchemy's pool costs several statements' time for each loan, so the hot path keeps connections of its own.
+        self._hot: list[asyncpg.Connection[asyncpg.Record]] = []
+        self._hot_places = asyncio.Semaphore(settings.hot_pool_size)
         # The server bounds statements; this bounds what a server that hangs cannot.
         self._patience_seconds = (
             settings.pool_timeout_seconds + settings.connect_timeout_seconds + settings.statement_timeout_seconds
@@ -96,13 +99,38 @@ class Database:
 
         Raises DatabaseUnavailable when PostgreSQL is away or too busy.
         """
-        async with self._watched(self._patience_seconds), self._engine.connect() as connection:
-            driver: Any = (await connection.get_raw_connection()).driver_connection
+        async with self._watched(self._patience_seconds), self._hot_place():
+            connection = await self._take_hot()
+            is_clean = False
             try:
-                yield driver
-            except asyncio.CancelledError:
-                driver.terminate()  # in the middle of a statement: nobody may get it from the pool as it is
-                raise
+                yield connection
+                is_clean = True
+            finally:
+                # After an error or in the middle of a statement nobody may get it as it is.
+                if is_clean and not connection.is_closed():
+                    self._hot.append(connection)
+                else:
+                    connection.terminate()
+
+    @asynccontextmanager
+    async def _hot_place(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._settings.pool_timeout_seconds):
+                await self._hot_places.acquire()
+        except TimeoutError:
+            raise PoolTimeout(f"all {self._settings.hot_pool_size} connections for calls are in use") from None
+        try:
+            yield
+        finally:
+            self._hot_places.release()
+
+    async def _take_hot(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """Return a connection that was used before, or a new one; one that the server has closed knows so."""
+        while self._hot:
+            connection = self._hot.pop()
+            if not connection.is_closed():
+                return connection
+        return await self.connect()
 
     async def ping(self) -> None:
         """Run one statement; raises DatabaseUnavailable when that fails."""
@@ -111,6 +139,9 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        for connection in self._hot:
+            connection.terminate()
+        self._hot.clear()
         await self._engine.dispose()
 
     @asynccontextmanager

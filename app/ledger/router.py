@@ -10,7 +10,9 @@ from app.ledger.schemas import Receipt, ReceiptList
 
 router = APIRouter(tags=["Receipts"])
 
-RequestId = Annotated[str, Path(max_length=128, description="The `x-request-id` of the call's answer.")]
+RequestId = Annotated[
+    str, Path(max_length=128, pattern=r"^[^\x00]*$", description="The `x-request-id` of the call's answer.")
+]
 
 
 @router.get("/requests", summary="The receipts of calls")

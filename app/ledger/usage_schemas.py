@@ -3,6 +3,7 @@
 https://platform.openai.com/docs/api-reference/usage
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Literal, Self
 
@@ -62,7 +63,7 @@ class ImagesQuery(_CallsQuery):
         raise ValueError("sizes of images are not known")
 
 
-class UsageResult(BaseModel):
+class UsageResult(BaseModel, ABC):
     """The sum of one group."""
 
     num_model_requests: int
@@ -78,9 +79,9 @@ class UsageResult(BaseModel):
         return cls.model_validate({"num_model_requests": group.total.requests, **counts, **group.key})
 
     @classmethod
+    @abstractmethod
     def counts(cls, usage: Usage) -> dict[str, int]:
         """Return the counts that this kind of result has."""
-        raise NotImplementedError
 
 
 class CompletionsResult(UsageResult):

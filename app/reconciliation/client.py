@@ -82,5 +82,7 @@ class ProviderClient:
 def _refusal(status: int) -> str:
     # Without the provider's own words: those of a 401 repeat parts of the key.
     if status in _REFUSED:
-        return f"the provider answered {status}: is WEIR_RECONCILIATION__ADMIN_API_KEY an admin key of the organization?"
+        return (
+            f"the provider answered {status}: is WEIR_RECONCILIATION__ADMIN_API_KEY an admin key of the organization?"
+        )
     return f"the provider answered {status}"

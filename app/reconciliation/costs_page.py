@@ -69,5 +69,3 @@ def read_costs_page(text: str, begin: int) -> CostsPage:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
-
-

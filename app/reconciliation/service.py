@@ -15,6 +15,7 @@ from app.ledger.day_service import DayCostService
 from app.reconciliation import repository
 from app.reconciliation.client import ProviderClient
 from app.reconciliation.comparison import DayCheck, compare
+from app.reconciliation.failure import DayNotBegun
 from app.settings import Reconciliation as ReconciliationSettings
 
 _log: Final = structlog.get_logger()
@@ -41,11 +42,11 @@ class ReconciliationService:
     async def check(self, day: date) -> DayCheck:
         """Compare *day*, in UTC, store the result in the place of the day's last one, log it and return it.
 
-        Raises ValueError for a day that has not begun, ProviderFailed, and DatabaseUnavailable.
+        Raises DayNotBegun, ProviderFailed, and DatabaseUnavailable.
         """
         checked_at = self._clock()
         if day > checked_at.date():
-            raise ValueError(f"{day} has not begun; today is {checked_at:%Y-%m-%d}, in UTC")
+            raise DayNotBegun(f"{day} has not begun; today is {checked_at:%Y-%m-%d}, in UTC")
         provider = await self._provider.list_costs(day)
         ledger = await self._costs.sum_by_model(self.upstream, day)
         check = DayCheck(day, self.upstream, checked_at, compare(ledger, provider), self._tolerance)

@@ -14,7 +14,9 @@ def table(check: DayCheck) -> str:
     rows = [_TITLES, *map(_row, lines), _row(check.total)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     text = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
         for row in rows
     ]
     return "\n".join([f"Costs of {check.upstream} on {check.day}, in UTC and dollars", "", *text, "", _sentence(check)])

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final
 
+from app.core.clock import Clock, utc_now
 from app.simulator.call import Arrival, Call, Ending
+from app.simulator.costs import Costs
 
 CALLS_MAX: Final = 200_000
 ARRIVALS_MAX: Final = 1_000
@@ -19,19 +21,21 @@ ARRIVALS_MAX: Final = 1_000
 class Account:
     """The calls since the last reset, the newest 200,000 of them, in the order of their arrival."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
         self._origin = secrets.token_hex(6)
         self._sequence = 0
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self.reset()
 
     def reset(self) -> None:
-        """Forget every call; sequence numbers go on, and calls still open are not counted when they end."""
+        """Forget every call and cost; sequence numbers go on, and calls still open are not counted when they end."""
         self._since = self._sequence
         self._calls: deque[Call] = deque(maxlen=CALLS_MAX)
         self._recent: deque[Call] = deque()
         self._totals: Counter[str] = Counter()
         self._ended_count = 0
+        self.costs = Costs()
 
     @property
     def calls(self) -> Sequence[Call]:
@@ -63,7 +67,8 @@ class Account:
         self._sequence += 1
         arrival = Arrival.of(headers)
         own_id = f"req_{self._origin}{self._sequence:012x}"
-        call = Call(self._sequence, own_id, arrival.find(b"x-request-id"), method, path, arrival)
+        arrived_at = int(self._clock().timestamp())
+        call = Call(self._sequence, own_id, arrival.find(b"x-request-id"), method, path, arrival, arrived_at)
         self._calls.append(call)
         self._recent.append(call)
         if len(self._recent) > ARRIVALS_MAX:
@@ -78,6 +83,7 @@ class Account:
         call.ending = ending
         if call.sequence > self._since:
             self._ended_count += 1
+            self.costs.add_call(call)
             totals = self._totals
             totals[ending.value] += 1
             totals["prompt_tokens"] += call.prompt_tokens

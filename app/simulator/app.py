@@ -14,6 +14,7 @@ from app.simulator.chat import Title, completion_body
 from app.simulator.chat_request import read_chat_request
 from app.simulator.chat_stream import ChunkFrames, send_stream
 from app.simulator.completion import complete
+from app.simulator.costs_page import costs_body
 from app.simulator.delivery import EVENT_STREAM, Delivery
 from app.simulator.embeddings import embeddings_body, read_embeddings_request
 from app.simulator.exchange import ClientLeft, Dropped, Exchange, Headers, Receive, Scope, Send
@@ -25,6 +26,7 @@ from app.simulator.script import read_script
 _CHAT: Final = "/v1/chat/completions"
 _EMBEDDINGS: Final = "/v1/embeddings"
 _MODELS: Final = "/v1/models"
+_COSTS: Final = "/v1/organization/costs"
 
 
 def create_simulator(*, api_key: str | None = None) -> "Simulator":
@@ -79,6 +81,10 @@ class Simulator:
             name, delivery.script = read_script(call.path[len(_MODELS) + 1 :], script)
             await delivery.wait_for_turn()
             return await delivery.send_json(model_body(name) if name else models_body())
+        if call.method == "GET" and call.path == _COSTS:
+            _, delivery.script = read_script("", script)
+            await delivery.wait_for_turn()
+            return await delivery.send_json(costs_body(self.account.costs, delivery.exchange.query))
         if call.method != "POST" or call.path not in (_CHAT, _EMBEDDINGS):
             raise unknown_url(call.method, call.path)
         document = read_document(body)

@@ -73,6 +73,8 @@ class Call:
     method: str
     path: str
     arrival: Arrival | None
+    arrived_at: int
+    """In Unix seconds."""
     model: str | None = None
     stream: bool = False
     prompt_tokens: int = 0

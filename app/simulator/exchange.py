@@ -38,6 +38,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, call: Call, *, hang_seconds_max: float) -> None:
         self.call = call
+        self.query: bytes = scope.get("query_string", b"")
         self._hang_seconds_max = hang_seconds_max
         self._receive = receive
         self._send = send

@@ -19,6 +19,7 @@ from tests.fixtures.own_servers import OwnServer
 SECRET = "a-value-that-must-not-be-seen"
 IMPATIENT: dict[str, Any] = {
     "pool_size": 2,
+    "hot_pool_size": 2,
     "connect_timeout_seconds": 0.2,
     "pool_timeout_seconds": 0.2,
     "statement_timeout_seconds": 0.2,
@@ -168,8 +169,44 @@ async def test_a_pool_that_is_used_up_is_waited_for_no_longer_than_allowed(db: D
         with pytest.raises(DatabaseUnavailable) as caught:
             await db.ping()
 
-    assert caught.value.reason.startswith("TimeoutError: QueuePool limit of size 2")
+    assert caught.value.reason == "TimeoutError: all 2 connections for calls are in use"
     assert db._health.is_up  # it is Weir that is busy
+    await db.ping()
+
+
+async def test_transactions_wait_for_their_pool_no_longer_than_allowed(db: Database) -> None:
+    async with asyncio.timeout(10), db.transaction(), db.transaction():
+        with pytest.raises(DatabaseUnavailable) as caught:
+            async with db.transaction():
+                raise AssertionError("there is a third connection")
+
+    assert caught.value.reason.startswith("TimeoutError: QueuePool limit of size 2")
+    assert db._health.is_up
+
+
+async def test_a_connection_is_used_again_unless_it_was_left_in_trouble(db: Database) -> None:
+    async def process_id(*, breaks: bool = False) -> int:
+        async with db.hot_connection() as connection:
+            pid: int = await connection.fetchval("SELECT pg_backend_pid()")
+            if breaks:
+                raise KeyError("in the middle")
+            return pid
+
+    first = await process_id()
+    assert await process_id() == first
+    with pytest.raises(KeyError):
+        await process_id(breaks=True)
+    assert await process_id() != first
+
+
+async def test_a_connection_that_the_server_has_closed_is_not_used_again(db: Database) -> None:
+    async with db.hot_connection() as connection:
+        closed = asyncio.Event()
+        connection.add_termination_listener(lambda _: closed.set())
+        pid = await connection.fetchval("SELECT pg_backend_pid()")
+    async with db.transaction() as tx:
+        await tx.execute(text(f"SELECT pg_terminate_backend({pid})"))
+    await asyncio.wait_for(closed.wait(), 10)
     await db.ping()
 
 

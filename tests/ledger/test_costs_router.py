@@ -39,9 +39,8 @@ def value(entries: Iterable[Entry]) -> float:
 COUNTS: dict[str, Count] = {"amount.exact": exact, "amount.value": value}
 
 
-@pytest.mark.parametrize("seed", [21, 22])
-async def test_costs_are_the_sum_of_the_ledger_by_any_groups(weir: RunningWeir, organization: Any, seed: int) -> None:
-    entries = random_entries(seed, 1_500, DAYS)
+async def test_costs_are_the_sum_of_the_ledger_by_any_groups(weir: RunningWeir, organization: Any) -> None:
+    entries = random_entries(21, 1_000, DAYS)
     await write_to(weir, entries)
 
     for number in (0, 1, 2, len(GROUPS)):
@@ -109,7 +108,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 
 async def test_the_csv_has_a_row_for_each_day_project_user_key_model_and_tier(weir: RunningWeir) -> None:
-    entries = random_entries(25, 1_500, DAYS)
+    entries = random_entries(25, 500, DAYS)
     await write_to(weir, entries)
     groups: defaultdict[tuple[str, ...], list[Entry]] = defaultdict(list)
     for e in entries:
@@ -157,22 +156,22 @@ async def test_no_cell_of_the_csv_is_a_formula(weir: RunningWeir) -> None:
     assert [row["cost_usd"] for row in rows if row["user_id"] == "z"] == ["-1.5"]
 
 
-@pytest.mark.parametrize(
-    ("query", "param"),
-    [
-        ("", "start_date"),
-        ("start_date=yesterday", "start_date"),
-        ("start_date=1969-12-31", "start_date"),
-        ("start_date=2026-02-30", "start_date"),
-        ("start_date=2026-02-02&end_date=2026-02-02", "end_date"),
-        ("start_date=nonsense&end_date=2026-02-02", "start_date"),
-        ("start_date=2026-02-02&end_date=9999-12-31", "end_date"),
-        ("start_date=2026-02-02&project_ids=proj_default", "project_ids"),
-    ],
-)
-async def test_days_that_make_no_sense_are_refused(weir: RunningWeir, query: str, param: str) -> None:
-    answer = await get(weir, f"{CSV}?{query}")
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+NONSENSE = [
+    ("", "start_date"),
+    ("start_date=yesterday", "start_date"),
+    ("start_date=1969-12-31", "start_date"),
+    ("start_date=2026-02-30", "start_date"),
+    ("start_date=2026-02-02&end_date=2026-02-02", "end_date"),
+    ("start_date=nonsense&end_date=2026-02-02", "start_date"),
+    ("start_date=2026-02-02&end_date=9999-12-31", "end_date"),
+    ("start_date=2026-02-02&project_ids=proj_default", "project_ids"),
+]
+
+
+async def test_days_that_make_no_sense_are_refused(weir: RunningWeir) -> None:
+    for query, param in NONSENSE:
+        answer = await get(weir, f"{CSV}?{query}")
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), query
 
 
 async def test_the_csv_is_for_admin_keys(weir: RunningWeir) -> None:
@@ -182,9 +181,9 @@ async def test_the_csv_is_for_admin_keys(weir: RunningWeir) -> None:
 
 _MANY_ROWS = """
 INSERT INTO usage_rollups
-SELECT 'day', timestamptz '2031-05-10', 'proj', NULL, 'key_' || number, 'responses', repeat('m', 500), NULL,
+SELECT 'day', timestamptz '2031-05-10', 'proj', NULL, 'key_' || number, 'responses', repeat('m', 1000), NULL,
        'completed', 1, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, number
-FROM generate_series(1, 40000) AS number
+FROM generate_series(1, 20000) AS number
 """
 
 
@@ -203,11 +202,11 @@ async def test_a_slow_reader_of_the_csv_keeps_no_connection_from_others(
     ):
         lines = answer.aiter_lines()
         await anext(lines)
-        for _ in range(6):  # more often than the file has pieces
+        for _ in range(4):  # more often than the file has pieces
             assert (await get(one, "/v1/organization/costs?start_time=0&limit=1")).status_code == 200
         costs = [Decimal(line.rpartition(",")[2]) async for line in lines]
 
-    assert sorted(cost_usd * NANO_PER_USD for cost_usd in costs) == list(range(1, 40_001))
+    assert sorted(cost_usd * NANO_PER_USD for cost_usd in costs) == list(range(1, 20_001))
 
 
 async def test_a_database_that_is_away_is_a_503_and_not_half_a_file(

@@ -195,28 +195,32 @@ async def test_a_call_is_listed_as_its_own_receipt_shows_it(weir: RunningWeir) -
     assert receipt["user_id"] is None
 
 
-@pytest.mark.parametrize(
-    ("question", "param"),
-    [
-        ({"limit": 0}, "limit"),
-        ({"limit": 101}, "limit"),
-        ({"order": "newest"}, "order"),
-        ({"outcome": "lost"}, "outcome"),
-        ({"ending": "paid"}, "ending"),
-        ({"created_after": "today"}, "created_after"),
-        ({"created_before": 10**12}, "created_before"),
-        ({"min_cost_usd": "-1"}, "min_cost_usd"),
-        ({"min_cost_usd": "NaN"}, "min_cost_usd"),
-        ({"min_cost_usd": "1e400"}, "min_cost_usd"),
-        ({"min_cost_usd": "0.0000000001"}, "min_cost_usd"),
-        ({"model": "a\0b"}, "model"),
-        ({"after": ""}, "after"),
-        ({"after": "nonsense"}, "after"),
-        ({"project": "proj_default"}, "project"),
-    ],
-)
-async def test_a_question_that_makes_no_sense_is_refused_by_name(
-    weir: RunningWeir, question: dict[str, Any], param: str
-) -> None:
-    answer = await get(weir, **question)
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+NONSENSE: list[tuple[dict[str, Any], str]] = [
+    ({"limit": 0}, "limit"),
+    ({"limit": 101}, "limit"),
+    ({"order": "newest"}, "order"),
+    ({"outcome": "lost"}, "outcome"),
+    ({"ending": "paid"}, "ending"),
+    ({"created_after": "today"}, "created_after"),
+    ({"created_before": 10**12}, "created_before"),
+    ({"min_cost_usd": "-1"}, "min_cost_usd"),
+    ({"min_cost_usd": "NaN"}, "min_cost_usd"),
+    ({"min_cost_usd": "1e400"}, "min_cost_usd"),
+    ({"min_cost_usd": "0.0000000001"}, "min_cost_usd"),
+    ({"model": "a\0b"}, "model"),
+    ({"after": ""}, "after"),
+    ({"after": "nonsense"}, "after"),
+    ({"project": "proj_default"}, "project"),
+]
+
+
+async def test_a_question_that_makes_no_sense_is_refused_by_name(weir: RunningWeir) -> None:
+    for question, param in NONSENSE:
+        answer = await get(weir, **question)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), question
+
+
+async def test_a_request_id_that_no_database_can_hold_is_refused(weir: RunningWeir) -> None:
+    async with weir.http() as client:
+        answer = await client.get(f"{PATH}/a%00b")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "request_id")

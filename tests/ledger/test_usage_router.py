@@ -56,7 +56,7 @@ def of(endpoint: str, entries: Iterable[Entry]) -> list[Entry]:
 
 @pytest.fixture
 async def entries(weir: RunningWeir) -> list[Entry]:
-    entries = random_entries(11, 500, DAYS)
+    entries = random_entries(11, 300, DAYS)
     await write_to(weir, entries)
     return entries
 
@@ -137,7 +137,7 @@ async def test_a_range_counts_its_first_second_and_not_its_last_wherever_it_begi
     inside = [span.begin, span.end - timedelta(microseconds=1), span.begin + (span.end - span.begin) / 2]
     outside = [span.begin - timedelta(microseconds=1), span.end]
     entries = [make_entry(settled_at=moment) for moment in [*inside, *outside]]
-    await write_to(weir, [*entries, *random_entries(12, 200, Span(DAYS.begin, DAYS.begin + timedelta(days=1)))])
+    await write_to(weir, [*entries, *random_entries(12, 60, Span(DAYS.begin, DAYS.begin + timedelta(days=1)))])
     rows = await weir.sql("SELECT * FROM ledger_entries")
     everything = [make_entry(**{name: row[name] for name in Entry._fields if name != "other_units"}) for row in rows]
     counts: dict[str, Count] = {"num_model_requests": requests, "output_tokens": count_of("output_tokens")}

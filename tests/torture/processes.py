@@ -61,9 +61,13 @@ class Program:
         self._is_wanted.set()
 
     async def wait_until_up(self, timeout_seconds: float = _START_SECONDS) -> None:
-        """Return when it accepts calls; raises TimeoutError."""
-        async with asyncio.timeout(timeout_seconds):
-            await self._is_up.wait()
+        """Return when it accepts calls; raises TimeoutError with the end of its log."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._is_up.wait()
+        except TimeoutError:
+            said = self.log.read_text("utf-8", "replace")[-2_000:]
+            raise TimeoutError(f"{self.name} did not start within {timeout_seconds} s:\n{said}") from None
 
     async def kill(self) -> None:
         """End it with SIGKILL, and return when it is gone; it stays away until `start`."""

@@ -231,6 +231,8 @@ async def _deal_in_turn(blows: list[Blow], begun: float, machine: _Machine, is_o
             break
         machine.blows[blow.kind] += 1
         is_back[victim] = asyncio.create_task(_deal_one(blow, machine))
+        if blow.kind == "freeze":  # it is the others who must take it for dead, and be proven wrong
+            await is_back[victim]
     await asyncio.gather(*is_back.values())
 
 

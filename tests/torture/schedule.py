@@ -15,7 +15,7 @@ _AWAY_SECONDS: dict[Kind, tuple[float, float]] = {
     "gateway": (0.0, 0.8),
     "postgres": (0.0, 1.0),
     "valkey": (0.0, 1.5),
-    "freeze": (1.0, 4.0),
+    "freeze": (1.5, 4.0),
 }
 
 

