@@ -49,7 +49,7 @@ async def insert_reservations(connection: HotConnection, reservations: Sequence[
     """Add *reservations* in one statement."""
     if not reservations:
         return
-    rows = orjson.dumps([reservation._asdict() for reservation in reservations]).decode()
+    rows = orjson.dumps([reservation._asdict() for reservation in reservations], default=str).decode()
     await connection.execute(_INSERT, rows)
 
 

@@ -31,7 +31,7 @@ ON CONFLICT (id, settled_at) DO NOTHING
 async def insert_entries(connection: "asyncpg.Connection[asyncpg.Record]", entries: Sequence[Entry]) -> None:
     """Append *entries* in one commit, and mark their minutes; those that are there already are skipped."""
     minutes = {entry.settled_at.replace(second=0, microsecond=0) for entry in entries}
-    rows = orjson.dumps([entry._asdict() for entry in entries]).decode()
+    rows = orjson.dumps([entry._asdict() for entry in entries], default=str).decode()  # asyncpg has UUIDs of its own
     await connection.execute(_INSERT, rows, sorted(minutes))
 
 
