@@ -1,5 +1,6 @@
 """What a caller under a budget gets: caps that are really sent, refusals that say everything, exact charges."""
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 
@@ -7,10 +8,15 @@ import openai
 import orjson
 import pytest
 
+from app.gateway.operations.chat import ChatCompletions
+from app.keys.caller import Caller
+from app.observability.context import CallContext
+from tests.fixtures.waiting import until
 from tests.fixtures.weir import RunningWeir, StartWeir
 
 HELLO: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello."}]}
 NANO = 1_000_000_000
+CHAT = ChatCompletions()
 
 
 async def make_budget(weir: RunningWeir, limit_usd: str, **changes: Any) -> str:
@@ -166,3 +172,36 @@ async def test_an_upstream_that_refuses_gives_the_hold_back(weir: RunningWeir) -
     with pytest.raises(openai.BadRequestError):
         await complete(weir, extra_headers={"x-simulator": "status=400"})
     assert await window(weir) == (0, 0)
+
+
+async def test_a_model_whose_tokens_cannot_be_counted_is_held_to_its_bytes(weir: RunningWeir) -> None:
+    await make_budget(weir, "0")
+    with pytest.raises(openai.RateLimitError):
+        await complete(weir, model="sim-small")
+
+
+async def test_a_caller_who_leaves_while_tokens_are_counted_leaves_nothing_held(weir: RunningWeir) -> None:
+    await make_budget(weir, "0.03")
+    gateway = weir.wiring.gateway
+    body = orjson.dumps({**HELLO, "messages": [{"role": "user", "content": "a long story about rivers " * 4_000}]})
+    attempt = gateway._begin(
+        Caller("key_test", "api", "proj_default", None),
+        CHAT,
+        CHAT.read(body, {}),
+        weir.wiring.upstreams.plan("gpt-4o-mini"),
+        CallContext("req_leaving", 0.0, "POST", "/v1/chat/completions"),
+    )
+    leaving = asyncio.create_task(gateway._reservations.make(attempt))
+
+    async def is_reserved() -> bool:
+        return len(await weir.sql("SELECT FROM reservations")) == 1
+
+    await until(is_reserved)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+
+    async def is_released() -> bool:
+        return await window(weir) == (0, 0)
+
+    if attempt.output_tokens_cap is None:  # or it was counted before it could be cancelled
+        await until(is_released)

@@ -144,8 +144,9 @@ async def _read_stream(answer: aiohttp.ClientResponse, ask: Ask, seen: Seen) -> 
             answer.close()
             return
     seen.fate = "answered"
-    seen.digest = digest.hexdigest()
-    if last.startswith(b'{"error"'):
-        seen.code = json.loads(last)["error"]["code"]
-    elif last != b"[DONE]":
+    if last == b"[DONE]":
+        seen.digest = digest.hexdigest()
+    elif last.startswith(b'{"error"'):
+        seen.code = json.loads(last)["error"]["code"] or "error event"
+    else:
         seen.is_cut_silently = True
