@@ -133,9 +133,7 @@ class Ledger(Group):
 class Budgets(Group):
     """Reservations: what is promised before a call is sent."""
 
-    reserve_wait_ms: int = Field(
-        500, ge=0, le=60_000, description="How long a call waits for others to give back what they hold of its budgets."
-    )
+    reserve_wait_ms: int = Field(500, ge=0, le=60_000, description="How long a call waits for holds to come back.")
     output_tokens_default: int = Field(
         16_384, ge=1, le=1_000_000, description="Output cap of a call under a budget that names no maximum itself."
     )
@@ -144,6 +142,10 @@ class Budgets(Group):
     )
     heartbeat_interval_seconds: Seconds = Field(5, description="How often a process says that it is alive.")
     check_interval_seconds: Seconds = Field(3_600, description="How often budgets and totals are checked against it.")
+    withhold_estimates: bool = Field(
+        default=True,
+        description="Do not spend again what a broken or abandoned call may have cost beyond its estimate.",
+    )
     lease_seconds: Seconds = Field(
         15, description="Silence after which a process is taken for dead, and its open calls are charged by another."
     )

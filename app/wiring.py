@@ -110,10 +110,11 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
             prices.keep_fresh(),
             *_reconciling(settings, db, metrics, clock),
         )
+        settlement = Settlement(prices, budgets, clock, withholds_estimates=settings.budgets.withhold_estimates)
         yield Wiring(
             bill=BillService(db, rollups, clock),
             budget_admin=budget_admin,
-            gateway=GatewayService(upstreams, reservations, ledger, Settlement(prices, budgets, clock), clock),
+            gateway=GatewayService(upstreams, reservations, ledger, settlement, clock),
             health=health,
             keys=keys,
             ledger=ledger,

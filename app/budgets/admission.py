@@ -31,6 +31,8 @@ class Window:
     extra_nano: int
     spent_nano: int
     reserved_nano: int
+    withheld_nano: int = 0
+    """What calls whose cost was estimated may have cost more than that."""
 
     @property
     def limit_nano(self) -> int:
@@ -39,8 +41,13 @@ class Window:
 
     @property
     def headroom_nano(self) -> int:
-        """What is neither spent nor held."""
-        return self.limit_nano - self.spent_nano - self.reserved_nano
+        """What is neither spent, nor held, nor withheld."""
+        return self.unspent_nano - self.reserved_nano
+
+    @property
+    def unspent_nano(self) -> int:
+        """What would be left if every call under way turned out to cost nothing."""
+        return self.limit_nano - self.spent_nano - self.withheld_nano
 
 
 class Grant(NamedTuple):
@@ -60,6 +67,7 @@ class Shortfall(NamedTuple):
     limit_nano: int
     spent_nano: int
     reserved_nano: int
+    withheld_nano: int
     least_nano: Nano
     is_spent: bool
     """It would not fit either if every call under way turned out to cost nothing."""
@@ -76,14 +84,15 @@ def reserve(demand: Demand, windows: Sequence[Window]) -> Grant | Shortfall:
         return _hold(min(demand.ceiling_nano, LIMIT_NANO_MAX), windows, must_be_capped=False)
     tightest = min(limiting, key=lambda window: window.headroom_nano)
     if demand.least_nano > tightest.headroom_nano:
-        spent = [window for window in limiting if demand.least_nano > window.limit_nano - window.spent_nano]
-        blocking = min(spent, key=lambda window: window.limit_nano - window.spent_nano, default=tightest)
+        spent = [window for window in limiting if demand.least_nano > window.unspent_nano]
+        blocking = min(spent, key=lambda window: window.unspent_nano, default=tightest)
         return Shortfall(
             budget=blocking.budget,
             span=blocking.span,
             limit_nano=blocking.limit_nano,
             spent_nano=blocking.spent_nano,
             reserved_nano=blocking.reserved_nano,
+            withheld_nano=blocking.withheld_nano,
             least_nano=demand.least_nano,
             is_spent=bool(spent),
         )

@@ -19,15 +19,16 @@ class WindowDrift(NamedTuple):
     reserved_nano: int
     open_nano: int
     """The sum of the open reservations that count in it."""
+    withheld_nano: int
+    uncertain_nano: int
+    """The sum of what its entries that are estimates may have cost beyond that."""
 
     def __str__(self) -> str:
         """Return it in one line for people."""
-        spent, entries, reserved, held = (
-            usd_text(Nano(nano)) for nano in (self.spent_nano, self.entries_nano, self.reserved_nano, self.open_nano)
-        )
+        spent, entries, reserved, held, withheld, uncertain = (usd_text(Nano(nano)) for nano in self[3:])
         return (
             f"{self.budget_id} from {self.starts_at:%Y-%m-%d}: spent ${spent}, its entries ${entries}; "
-            f"reserved ${reserved}, open reservations ${held}"
+            f"reserved ${reserved}, open reservations ${held}; withheld ${withheld}, uncertain ${uncertain}"
         )
 
 

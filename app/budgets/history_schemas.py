@@ -163,6 +163,7 @@ class PastWindow(BaseModel):
     opening_usd: str | None
     spent_usd: str
     reserved_usd: str
+    withheld_usd: str
 
     @classmethod
     def of(cls, window: WindowRecord) -> "PastWindow":
@@ -175,6 +176,7 @@ class PastWindow(BaseModel):
             opening_usd=None if window.opening_nano is None else usd_text(Nano(window.opening_nano)),
             spent_usd=usd_text(Nano(window.spent_nano)),
             reserved_usd=usd_text(Nano(window.reserved_nano)),
+            withheld_usd=usd_text(Nano(window.withheld_nano)),
         )
 
 
@@ -191,6 +193,7 @@ class PastWindowList(BaseModel):
             "opening_usd": "0",
             "spent_usd": "12.0413205",
             "reserved_usd": "0",
+            "withheld_usd": "0",
         }
     )
 

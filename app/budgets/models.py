@@ -130,6 +130,8 @@ class BudgetWindow(Base):
     """Added to the limit for this window only."""
     spent_nano: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     reserved_nano: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    withheld_nano: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """What calls whose cost could only be estimated may have cost more than that, at most."""
 
 
 class SpendAlert(Base):

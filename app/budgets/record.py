@@ -97,11 +97,12 @@ class WindowRecord(NamedTuple):
     extra_nano: int
     spent_nano: int
     reserved_nano: int
+    withheld_nano: int
 
     @classmethod
     def empty(cls, budget_id: str, span: Span) -> "WindowRecord":
         """Return a window in which nothing has happened yet."""
-        return cls(None, budget_id, span.starts_at, span.ends_at, 0, 0, 0, 0)
+        return cls(None, budget_id, span.starts_at, span.ends_at, 0, 0, 0, 0, 0)
 
 
 class Standing(NamedTuple):

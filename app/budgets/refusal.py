@@ -26,12 +26,18 @@ def refusal(answer: Shortfall | Unpriced, retry_after_ms: int) -> Refusal:
         "limit_usd": usd_text(Nano(answer.limit_nano)),
         "spent_usd": usd_text(Nano(answer.spent_nano)),
         "reserved_usd": usd_text(Nano(answer.reserved_nano)),
+        "withheld_usd": usd_text(Nano(answer.withheld_nano)),
         "needed_usd": usd_text(answer.least_nano),
         "resets_at": None if answer.span.ends_at is None else int(answer.span.ends_at.timestamp()),
     }
+    withheld = (
+        f", ${shown['withheld_usd']} are withheld for calls whose cost could only be estimated"
+        if answer.withheld_nano
+        else ""
+    )
     stands = (
         f"of ${shown['limit_usd']}, ${shown['spent_usd']} are spent and ${shown['reserved_usd']} are held by "
-        f"calls under way; this call can cost up to ${shown['needed_usd']}"
+        f"calls under way{withheld}; this call can cost up to ${shown['needed_usd']}"
     )
     if not answer.is_spent:
         return BudgetReserved(

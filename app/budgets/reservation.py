@@ -6,6 +6,7 @@ process is dead. A settlement that comes after the sweep becomes a correction, n
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import add
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -13,13 +14,24 @@ from app.budgets.budget import Payer
 from app.core.money import Nano
 from app.ledger.entries import Entry
 
-Moves = dict[int, tuple[int, int]]
-"""What changes in each window, by its id: (reserved, spent) in nano-dollars."""
+
+class Move(NamedTuple):
+    """What changes in a window, in nano-dollars."""
+
+    reserved_nano: int = 0
+    spent_nano: int = 0
+    withheld_nano: int = 0
+
+
+Moves = dict[int, Move]
+"""What changes in each window, by its id."""
 
 _Written = Mapping[UUID, Sequence[tuple[str, int, tuple[int, ...]]]]
 
 CORRECTION: Final = "correction"
 """Flag of the entry that a process which was taken for dead adds: the difference to what the sweep charged."""
+WITHHELD: Final = "withheld"
+"""Flag of an entry whose cost is an estimate: what it may have cost beyond that is withheld from its budgets."""
 UNRESERVED: Final = "unreserved"
 """Flag of an entry whose reservation is nowhere: somebody has deleted it by hand."""
 
@@ -101,24 +113,34 @@ def holds_of(reservations: Iterable[Reservation]) -> Moves:
     """Return what moves in the windows when *reservations* are made."""
     moves: Moves = {}
     for reservation in reservations:
-        for window_id in reservation.budget_window_ids:
-            held, _ = moves.get(window_id, (0, 0))
-            moves[window_id] = (held + reservation.ceiling_nano, 0)
+        _add(moves, reservation.budget_window_ids, Move(reserved_nano=reservation.ceiling_nano))
     return moves
 
 
 def moves_of(entries: Iterable[Entry], taken: Mapping[UUID, Hold]) -> Moves:
-    """Return what moves in the windows: every hold in *taken* goes back, every cost in *entries* is spent."""
+    """Return what moves in the windows: every hold in *taken* goes back, every cost in *entries* is spent.
+
+    Of a call whose cost was estimated, the rest of its ceiling is withheld: it may have been billed all the same.
+    """
     moves: Moves = {}
     for hold in taken.values():
-        for window_id in hold.window_ids:
-            reserved, spent = moves.get(window_id, (0, 0))
-            moves[window_id] = (reserved - hold.ceiling_nano, spent)
+        _add(moves, hold.window_ids, Move(reserved_nano=-hold.ceiling_nano))
     for entry in entries:
-        for window_id in entry.budget_window_ids:
-            reserved, spent = moves.get(window_id, (0, 0))
-            moves[window_id] = (reserved, spent + entry.cost_nano)
+        _add(moves, entry.budget_window_ids, Move(spent_nano=entry.cost_nano, withheld_nano=_withheld(entry)))
     return moves
+
+
+def _withheld(entry: Entry) -> int:
+    if WITHHELD not in entry.flags:
+        return 0
+    if CORRECTION in entry.flags:  # it gives back what the sweep charged beyond the estimate
+        return max(0, -entry.cost_nano)
+    return max(0, entry.ceiling_nano - entry.cost_nano)
+
+
+def _add(moves: Moves, window_ids: Iterable[int], move: Move) -> None:
+    for window_id in window_ids:
+        moves[window_id] = Move._make(map(add, moves.get(window_id, Move()), move))
 
 
 def orphaned(reservations: Iterable[Reservation], now: datetime) -> list[Entry]:

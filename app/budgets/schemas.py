@@ -39,6 +39,7 @@ _WINDOW_EXAMPLE: Final[JsonDict] = {
     "opening_usd": "0",
     "spent_usd": "12.0413205",
     "reserved_usd": "0.00984",
+    "withheld_usd": "0",
     "remaining_usd": "237.9488395",
 }
 _NEW_EXAMPLE: Final[JsonDict] = {
@@ -194,7 +195,8 @@ class BudgetWindow(BaseModel):
     )
     spent_usd: str
     reserved_usd: str = Field(description="What calls under way could still cost.")
-    remaining_usd: str = Field(description="The limit without what is spent and reserved.")
+    withheld_usd: str = Field(description="What calls with an estimated cost may have cost more than that, at most.")
+    remaining_usd: str = Field(description="The limit without what is spent, reserved and withheld.")
 
     @classmethod
     def values(cls, record: BudgetRecord, window: WindowRecord) -> dict[str, Any]:
@@ -205,7 +207,8 @@ class BudgetWindow(BaseModel):
             "extra_usd": window.extra_nano,
             "spent_usd": window.spent_nano,
             "reserved_usd": window.reserved_nano,
-            "remaining_usd": limit_nano - window.spent_nano - window.reserved_nano,
+            "withheld_usd": window.withheld_nano,
+            "remaining_usd": limit_nano - window.spent_nano - window.reserved_nano - window.withheld_nano,
         }
         return {
             "starts_at": int(window.starts_at.timestamp()),

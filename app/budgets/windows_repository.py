@@ -3,12 +3,13 @@
 Whoever changes several windows locks them in the order of their ids first, so that no two can wait for each other.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from app.budgets.budget import Budget, BudgetBook
 from app.budgets.periods import Span
+from app.budgets.reservation import Moves
 from app.core.db import HotConnection
 
 # The version is counted up by everybody who changes a budget; now() is the one clock of all replicas.
@@ -32,11 +33,14 @@ SELECT budget_id, starts_at, id FROM budget_windows
 WHERE (budget_id, starts_at) IN (SELECT * FROM unnest($1::text[], $2::timestamptz[]))
 """
 _LOCK: Final = """
-SELECT id, extra_nano, spent_nano, reserved_nano FROM budget_windows WHERE id = ANY($1) ORDER BY id FOR UPDATE
+SELECT id, extra_nano, spent_nano, reserved_nano, withheld_nano FROM budget_windows
+WHERE id = ANY($1) ORDER BY id FOR UPDATE
 """
 _MOVE: Final = """
-UPDATE budget_windows SET reserved_nano = reserved_nano + move.reserved, spent_nano = spent_nano + move.spent
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS move(id, reserved, spent) WHERE budget_windows.id = move.id
+UPDATE budget_windows SET reserved_nano = reserved_nano + move.reserved, spent_nano = spent_nano + move.spent,
+    withheld_nano = withheld_nano + move.withheld
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS move(id, reserved, spent, withheld)
+WHERE budget_windows.id = move.id
 """
 
 
@@ -47,6 +51,7 @@ class Balance(NamedTuple):
     extra_nano: int
     spent_nano: int
     reserved_nano: int
+    withheld_nano: int
 
 
 async def get_version(connection: HotConnection) -> tuple[int, datetime]:
@@ -73,8 +78,7 @@ async def lock_windows(connection: HotConnection, ids: Iterable[int]) -> list[Ba
     return [Balance(*row) for row in await connection.fetch(_LOCK, list(ids))]
 
 
-async def move(connection: HotConnection, moves: Mapping[int, tuple[int, int]]) -> None:
-    """Add to the (reserved, spent) of each window; they must be locked."""
+async def move(connection: HotConnection, moves: Moves) -> None:
+    """Add *moves* to their windows; they must be locked."""
     if moves:
-        reserved, spent = zip(*moves.values(), strict=True)
-        await connection.execute(_MOVE, list(moves), reserved, spent)
+        await connection.execute(_MOVE, list(moves), *zip(*moves.values(), strict=True))

@@ -60,6 +60,7 @@ class WindowService:
                 extra_nano=balance.extra_nano,
                 spent_nano=balance.spent_nano,
                 reserved_nano=balance.reserved_nano,
+                withheld_nano=balance.withheld_nano,
             )
         if len(windows) < len(budgets):
             self._current.clear()

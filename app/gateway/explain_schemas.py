@@ -26,6 +26,7 @@ class ExplainedBudget(BaseModel):
     limit_usd: str = Field(description="With what was added for this window.")
     spent_usd: str
     reserved_usd: str = Field(description="Held by calls under way.")
+    withheld_usd: str = Field(description="What calls with an estimated cost may have cost more than that, at most.")
     remaining_usd: str
     resets_at: int | None = Field(description="Unix seconds; null for a budget that never starts anew.")
 
@@ -45,6 +46,7 @@ class ExplainedBudget(BaseModel):
             limit_usd=usd_text(Nano(window.limit_nano)),
             spent_usd=usd_text(Nano(window.spent_nano)),
             reserved_usd=usd_text(Nano(window.reserved_nano)),
+            withheld_usd=usd_text(Nano(window.withheld_nano)),
             remaining_usd=usd_text(Nano(window.headroom_nano)),
             resets_at=None if window.span.ends_at is None else int(window.span.ends_at.timestamp()),
         )

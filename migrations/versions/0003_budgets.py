@@ -88,6 +88,7 @@ def create_windows() -> None:
         sa.Column("extra_nano", sa.BigInteger, nullable=False, server_default=sa.text("0")),
         sa.Column("spent_nano", sa.BigInteger, nullable=False, server_default=sa.text("0")),
         sa.Column("reserved_nano", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+        sa.Column("withheld_nano", sa.BigInteger, nullable=False, server_default=sa.text("0")),
         sa.PrimaryKeyConstraint("id", name="pk_budget_windows"),
         sa.ForeignKeyConstraint(["budget_id"], ["budgets.id"], name="fk_budget_windows_budget_id_budgets"),
         sa.UniqueConstraint("budget_id", "starts_at", name="uq_budget_windows_budget_id_starts_at"),

@@ -62,6 +62,7 @@ async def test_a_budget_is_shown_with_its_current_window(weir: RunningWeir) -> N
         "opening_usd": "0",
         "spent_usd": "0",
         "reserved_usd": "0",
+        "withheld_usd": "0",
         "remaining_usd": "10.5",
     }
 
@@ -477,6 +478,7 @@ async def test_history_and_windows_are_paged(weir: RunningWeir) -> None:
         "opening_usd": None,
         "spent_usd": "0.000000008",
         "reserved_usd": "0",
+        "withheld_usd": "0",
     }
 
 

@@ -82,6 +82,13 @@ def test_a_spent_budget_is_named_before_one_that_is_held() -> None:
     assert (answer.budget.id, answer.limit_nano, answer.spent_nano, answer.is_spent) == ("bud_2", 100, 91, True)
 
 
+def test_what_is_withheld_is_as_good_as_spent() -> None:
+    answer = reserve(fixed(11), [Window(1, budget(), Span(NOW, None), 0, 50, 0, withheld_nano=40)])
+    assert isinstance(answer, Shortfall)
+    assert (answer.is_spent, answer.withheld_nano) == (True, 40)
+    assert isinstance(reserve(fixed(10), [Window(1, budget(), Span(NOW, None), 0, 50, 0, withheld_nano=40)]), Grant)
+
+
 def test_a_top_up_counts() -> None:
     assert isinstance(reserve(fixed(10), [window(spent=95, extra=5)]), Grant)
 

@@ -112,6 +112,7 @@ async def test_a_spent_budget_is_refused_with_everything_that_explains_it(db: Da
         "limit_usd": "0.00001",
         "spent_usd": "0.000002",
         "reserved_usd": "0",
+        "withheld_usd": "0",
         "needed_usd": "0.000009",
     }
     assert "It resets at" in shown["message"]

@@ -78,6 +78,30 @@ async def test_a_window_that_somebody_changed_is_found(db: Database) -> None:
     assert budget_id in str(drift)
 
 
+async def test_what_is_withheld_adds_up_too(db: Database) -> None:
+    budget_id = await make_budget(db)
+    sleeper, other = open_budgets(db), open_budgets(db, lease_seconds=0.001)
+    await sleeper.start()
+    call = make_reservation(process_id=sleeper.process_id)
+    await sleeper.reserve(call, FIXED)
+    await other.sweep()
+    sleeper.settle(make_entry(id=call.id, ending="estimated", flags=("withheld",)))
+    await sleeper._ledger.drain()
+    await sleeper.reserve(again := make_reservation(process_id=sleeper.process_id), FIXED)
+    sleeper.settle(make_entry(id=again.id, ending="estimated", flags=("withheld",)))
+    await sleeper._ledger.drain()
+
+    books = await checker(db)[0].check()
+    assert books is not None
+    assert books.difference_count == 0
+    async with db.hot_connection() as connection:
+        assert await connection.fetchval("SELECT withheld_nano FROM budget_windows") == 2 * (9_000 - 5_700)
+    await sql(db, f"UPDATE budget_windows SET withheld_nano = 0 WHERE budget_id = '{budget_id}'")
+    books = await checker(db)[0].check()
+    assert books is not None
+    assert books.difference_count == 1
+
+
 async def test_a_reservation_that_somebody_deleted_is_found(db: Database) -> None:
     await make_books(db)
     await sql(db, "DELETE FROM reservations")

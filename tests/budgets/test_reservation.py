@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.budgets.reservation import CORRECTION, UNRESERVED, Hold, holds_of, moves_of, orphaned, settle
+from app.budgets.reservation import CORRECTION, UNRESERVED, WITHHELD, Hold, Move, holds_of, moves_of, orphaned, settle
 from app.core.clock import utc_now
 from tests.budgets.conftest import make_entry, make_reservation
 
@@ -12,7 +12,7 @@ def test_an_open_reservation_is_settled_by_its_entry() -> None:
     entry = make_entry(cost_nano=2_000)
     written, moves = settle([entry], {entry.id: Hold(9_000, (3, 7))}, {})
     assert written == [entry._replace(budget_window_ids=(3, 7))]
-    assert moves == {3: (-9_000, 2_000), 7: (-9_000, 2_000)}
+    assert moves == {3: (-9_000, 2_000, 0), 7: (-9_000, 2_000, 0)}
 
 
 def test_a_second_try_of_a_commit_that_went_through_writes_nothing() -> None:
@@ -24,7 +24,7 @@ def test_a_settlement_after_the_sweep_corrects_what_the_sweep_charged() -> None:
     entry = make_entry(cost_nano=2_000)
     [written], moves = settle([entry], {}, {entry.id: [("orphaned", 9_000, (3,))]})
     assert written.cost_nano == -7_000
-    assert moves == {3: (0, -7_000)}
+    assert moves == {3: (0, -7_000, 0)}
     assert CORRECTION in written.flags
     assert written.ending == "settled"
 
@@ -37,7 +37,7 @@ def test_a_correction_is_made_once() -> None:
 def test_an_entry_whose_reservation_is_nowhere_is_written_and_flagged() -> None:
     entry = make_entry(flags=("model_not_priced",), budget_window_ids=(3,))
     [written], moves = settle([entry], {}, {})
-    assert moves == {3: (0, entry.cost_nano)}
+    assert moves == {3: (0, entry.cost_nano, 0)}
     assert written.flags == ("model_not_priced", UNRESERVED)
     assert written.cost_nano == entry.cost_nano
 
@@ -58,9 +58,21 @@ def test_an_orphan_costs_its_ceiling() -> None:
     )
 
 
+def test_what_an_estimate_may_be_too_low_by_is_withheld() -> None:
+    entry = make_entry(cost_nano=2_000, ceiling_nano=9_000, flags=(WITHHELD,))
+    _, moves = settle([entry], {entry.id: Hold(9_000, (3,))}, {})
+    assert moves == {3: (-9_000, 2_000, 7_000)}
+
+
+def test_an_estimate_after_the_sweep_withholds_what_it_gives_back() -> None:
+    entry = make_entry(cost_nano=2_000, ceiling_nano=9_000, flags=(WITHHELD,))
+    _, moves = settle([entry], {}, {entry.id: [("orphaned", 9_000, (3,))]})
+    assert moves == {3: (0, -7_000, 7_000)}
+
+
 def test_reservations_of_one_window_add_up_in_it() -> None:
     both = [make_reservation(ceiling_nano=5, budget_window_ids=ids) for ids in ((1, 2), (2,))]
-    assert holds_of(both) == {1: (5, 0), 2: (10, 0)}
+    assert holds_of(both) == {1: (5, 0, 0), 2: (10, 0, 0)}
 
 
 @given(cost=st.integers(0, 10**12), ceiling=st.integers(0, 10**12), tries=st.integers(1, 4), is_swept=st.booleans())
@@ -79,7 +91,7 @@ def test_whatever_is_tried_the_ledger_and_the_window_have_the_true_cost_once(
     for _ in range(tries):
         written, moves = settle([entry], taken, {entry.id: rows} if rows else {})
         rows += [(row.ending, row.cost_nano, row.budget_window_ids) for row in written]
-        moved = moves.get(1, (0, 0))
+        moved = moves.get(1, Move())
         reserved, spent, taken = reserved + moved[0], spent + moved[1], {}
     assert sum(amount for _, amount, _ in rows) == spent == cost
     assert reserved == 0

@@ -167,6 +167,41 @@ async def test_an_upstream_that_breaks_its_cap_is_paid_and_flagged(weir: Running
     assert await window(weir) == (entry["cost_nano"], 0)
 
 
+async def test_what_an_abandoned_call_may_have_cost_is_withheld_from_its_budget(
+    weir: RunningWeir, start_weir: StartWeir
+) -> None:
+    await make_budget(weir, "1")
+    trusting = await start_weir({"budgets.withhold_estimates": False})
+    for gateway in (weir, trusting):
+        gateway.api_key = weir.api_key
+        async with gateway.http() as client:
+            answer = await client.post(
+                "/v1/chat/completions", json={**HELLO, "max_tokens": 500}, headers={"x-simulator": "cut_after=1"}
+            )
+        assert answer.status_code == 502
+        await gateway.wiring.ledger.drain()
+    withheld, trusted = await weir.entries()
+    assert (withheld["ending"], withheld["flags"], trusted["flags"]) == ("estimated", ["withheld"], [])
+    [row] = await weir.sql("SELECT spent_nano, withheld_nano FROM budget_windows")
+    assert row["spent_nano"] == withheld["cost_nano"] + trusted["cost_nano"]
+    assert row["withheld_nano"] == withheld["ceiling_nano"] - withheld["cost_nano"] > 0
+
+
+async def test_an_estimate_is_never_above_what_the_call_can_cost(weir: RunningWeir) -> None:
+    await make_budget(weir, "1")
+    words = "antidisestablishmentarianism " * 40
+    await complete(
+        weir,
+        messages=[{"role": "user", "content": words}],
+        max_tokens=1,
+        extra_headers={"x-simulator": "no_usage=1;output_tokens=400"},
+    )
+    [entry] = await weir.entries()
+    assert entry["ending"] == "estimated"
+    assert entry["cost_nano"] <= entry["ceiling_nano"]
+    assert "overrun" not in entry["flags"]
+
+
 async def test_an_upstream_that_refuses_gives_the_hold_back(weir: RunningWeir) -> None:
     await make_budget(weir, "1")
     with pytest.raises(openai.BadRequestError):

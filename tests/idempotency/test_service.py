@@ -135,7 +135,7 @@ async def test_purging_goes_on_after_a_failure(db: Database, monkeypatch: pytest
 
     async def is_empty() -> bool:
         async with db.hot_connection() as connection:
-            return await connection.fetchval("SELECT count(*) FROM idempotency_keys") == 0
+            return not await connection.fetchval("SELECT count(*) FROM idempotency_keys")
 
     await until(is_empty)
     purging.cancel()

@@ -103,13 +103,13 @@ async def test_one_process_of_all_asks_the_provider(books: Books, provider: Prov
             assert len(provider.lines) == 1
             provider.gate.set()
             await running
+            assert days_asked(provider) == DAYS
+            assert [row[:2] for row in await books.rows()] == [(day, "") for day in DAYS]
+            await second.daily.check_if_due()
+            assert len(provider.lines) == 3
     finally:
         provider.gate.set()
         await other_db.close()
-    assert days_asked(provider) == DAYS
-    assert [row[:2] for row in await books.rows()] == [(day, "") for day in DAYS]
-    await second.daily.check_if_due()
-    assert len(provider.lines) == 3
 
 
 async def test_a_check_that_failed_is_done_from_the_begin_by_whoever_comes_next(

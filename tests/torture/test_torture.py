@@ -3,7 +3,6 @@
 import asyncio
 import sys
 
-from tests.torture.audit import EXCEEDED_BY_ESTIMATES
 from tests.torture.report import complaints_text, report
 from tests.torture.run import Options, run_torture
 
@@ -12,9 +11,7 @@ async def test_a_minute_of_kills_loses_nothing_doubles_nothing_and_exceeds_no_bu
     async with asyncio.timeout(280):
         outcome = await run_torture(Options(seed=20, seconds=50, clients=16, gateways=2), _say)
     _say(report(outcome))
-    # Estimates that are too low can add up to more than what is left of a budget: `make torture` insists on that too.
-    broken = [finding for finding in outcome.verdict.findings if finding.promise != EXCEEDED_BY_ESTIMATES]
-    assert not broken, complaints_text(outcome.verdict)
+    assert not outcome.verdict.findings, complaints_text(outcome.verdict)
     # And something was there to be lost.
     assert set(outcome.blows) >= {"gateway", "postgres", "valkey"}
     met = {seen.code or seen.fate for seen in outcome.evidence.seen}
