@@ -146,7 +146,7 @@ class Budgets(Group):
         default=True,
         description="Do not spend again what a broken or abandoned call may have cost beyond its estimate.",
     )
-    lease_seconds: Seconds = Field(15, description="Silence after which a process is dead, and others charge its calls.")
+    lease_seconds: Seconds = Field(15, description="Silence after which a process is dead, and others charge its calls")
 
 
 class Idempotency(Group):

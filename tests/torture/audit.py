@@ -110,8 +110,12 @@ def _check_rows(charge: Charge, verdict: Verdict) -> None:
         verdict.find("entries explain themselves", f"{row.request_id}: a correction of nothing")
     if charge.call is None and row.ending not in _UNKNOWN_ENDINGS:
         verdict.find("no call is made up", f"{row.request_id}: {row.ending}, but the simulator never saw it")
-    if unknown := charge.flags - {"orphaned", "correction", "overrun"}:
+    if unknown := charge.flags - {"orphaned", "correction", "overrun", "withheld"}:
         verdict.find("entries explain themselves", f"{row.request_id}: flagged {sorted(unknown)}")
+    is_uncertain = row.ending == "estimated" and bool(row.window_ids) and charge.cost_nano < row.ceiling_nano
+    if ("withheld" in charge.flags) != is_uncertain:
+        found = f"{row.request_id}: {row.ending} at {charge.cost_nano} of {row.ceiling_nano}, {sorted(charge.flags)}"
+        verdict.find("what an estimate may miss is withheld", found)
 
 
 def _check_cost(evidence: Evidence, charge: Charge, verdict: Verdict) -> None:

@@ -135,6 +135,15 @@ def flag_it_mysteriously(evidence: Evidence) -> None:
     _change(evidence, 0, flags=("unreserved",))
 
 
+def withhold_of_a_known_cost(evidence: Evidence) -> None:
+    _change(evidence, 0, flags=("withheld",))
+
+
+def withhold_nothing_of_an_estimate(evidence: Evidence) -> None:
+    _change(evidence, 0, ending="estimated", cost_nano=1)
+    evidence.seen[0].usage = None
+
+
 def exceed_a_budget(evidence: Evidence) -> None:
     evidence.windows[0] = evidence.windows[0]._replace(limit_nano=true_cost_nano(evidence.served[0]))
 
@@ -198,6 +207,8 @@ def remember_the_dead(evidence: Evidence) -> None:
         (hold_too_little, "no call costs more than was held for it"),
         (flag_an_honest_call, "only an upstream that breaks its cap overruns"),
         (flag_it_mysteriously, "entries explain themselves"),
+        (withhold_of_a_known_cost, "what an estimate may miss is withheld"),
+        (withhold_nothing_of_an_estimate, "what an estimate may miss is withheld"),
         (exceed_a_budget, EXCEEDED),
         (exceed_a_budget_unnoticed, EXCEEDED_BY_ESTIMATES),
         (see_a_budget_exceeded_meanwhile, EXCEEDED),
