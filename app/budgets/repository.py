@@ -1,21 +1,31 @@
 """Reservations and heartbeats in PostgreSQL. Bare asyncpg: these statements run for every call, in groups."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 import orjson
 
-from app.budgets.reservation import Hold, Reservation
+from app.budgets.reservation import Hold, Moves, Reservation
 from app.core.db import HotConnection
 
 _COLUMNS: Final = ", ".join(Reservation._fields)
 
-# A batch in one statement, as one JSON text. A reservation that is there already is left alone, so that a batch whose
-# commit was not acknowledged can be sent again.
-_INSERT: Final = f"""
-INSERT INTO reservations ({_COLUMNS})
-SELECT {_COLUMNS} FROM json_populate_recordset(NULL::reservations, ($1::text)::json) ON CONFLICT (id) DO NOTHING
+# A group in one statement: its holds, in windows that are locked, and its reservations, as one JSON text. Nothing is
+# written when the budgets are of another version than $1: whoever makes a budget locks the table until it is committed,
+# and PostgreSQL reads the version after it has waited for that. A reservation that is there already is left alone, so
+# that a group whose commit was not acknowledged can be sent again.
+_WRITE: Final = f"""
+WITH current AS MATERIALIZED (SELECT version, now() AS moment FROM budget_versions), moved AS (
+    UPDATE budget_windows SET reserved_nano = reserved_nano + move.reserved
+    FROM unnest($2::bigint[], $3::bigint[]) AS move(id, reserved), current
+    WHERE budget_windows.id = move.id AND current.version = $1
+), made AS (
+    INSERT INTO reservations ({_COLUMNS})
+    SELECT {_COLUMNS} FROM json_populate_recordset(NULL::reservations, ($4::text)::json), current
+    WHERE current.version = $1 ON CONFLICT (id) DO NOTHING
+) SELECT version, moment FROM current
 """  # noqa: S608 - made of constants
 
 # Whoever deletes the row has the right to charge for it, and nobody else: that is what makes a settlement happen once.
@@ -45,12 +55,17 @@ AND NOT EXISTS (SELECT FROM reservations WHERE process_id = processes.id)
 """
 
 
-async def insert_reservations(connection: HotConnection, reservations: Sequence[Reservation]) -> None:
-    """Add *reservations* in one statement."""
-    if not reservations:
-        return
+async def write_group(
+    connection: HotConnection, version: int, moves: Moves, reservations: Sequence[Reservation]
+) -> tuple[int, datetime]:
+    """Hold what *moves* says and insert *reservations*, if the budgets are still of *version*.
+
+    Returns the version that they have, and the database's time.
+    """
     rows = orjson.dumps([reservation._asdict() for reservation in reservations], default=str).decode()
-    await connection.execute(_INSERT, rows)
+    held = [move.reserved_nano for move in moves.values()]
+    written, now = await connection.fetchrow(_WRITE, version, list(moves), held, rows)
+    return written, now
 
 
 async def take_reservations(connection: HotConnection, ids: Sequence[UUID]) -> dict[UUID, Hold]:

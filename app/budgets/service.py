@@ -98,10 +98,13 @@ class BudgetService:
 
     async def preview(self, payer: Payer, demand: Demand | None) -> tuple[Grant | Shortfall | Unpriced, list[Window]]:
         """Return what `reserve` would say now, and the windows as they stand; raises DatabaseUnavailable."""
+        windows: list[Window] | None = None
         async with self._db.hot_connection() as connection:
-            await self._windows.prepare(connection, [payer])
-            async with connection.transaction():
-                [windows] = await self._windows.lock(connection, [payer])
+            while windows is None:
+                await self._windows.prepare(connection, [payer])
+                with suppress(BudgetsChanged):
+                    async with connection.transaction():
+                        [windows] = await self._windows.lock(connection, [payer])
         return _answer(payer.model, demand, [replace(window) for window in windows]), windows
 
     async def _try_to_reserve(self, asked: _Asked) -> _Answer:
@@ -193,16 +196,21 @@ class BudgetService:
         """Answer a whole group in one commit: those that fit are held and written, the others leave no trace.
 
         Who makes a budget keeps reservations from being inserted until it is committed, and counts those that are open
-        by then. So a group that finds the budgets changed after its insert begins again, and no call is missed.
+        by then. So a group that finds the budgets changed as it is written begins again, and no call is missed.
         """
+        payers = [each.reservation.payer for each in asked]
+        is_prepared = self._windows.knows(payers)
         async with self._db.hot_connection() as connection:
             while True:
+                if not is_prepared:
+                    await self._windows.prepare(connection, payers)
                 with suppress(BudgetsChanged):
-                    return await self._reserve_group(connection, asked)
+                    return await self._reserve_group(connection, asked, payers)
+                is_prepared = False
 
-    async def _reserve_group(self, connection: HotConnection, asked: Sequence[_Asked]) -> Sequence[_Answer]:
-        payers = [each.reservation.payer for each in asked]
-        await self._windows.prepare(connection, payers)
+    async def _reserve_group(
+        self, connection: HotConnection, asked: Sequence[_Asked], payers: Sequence[Payer]
+    ) -> Sequence[_Answer]:
         async with connection.transaction():
             locked = await self._windows.lock(connection, payers)
             answers: list[_Answer] = [
@@ -215,9 +223,9 @@ class BudgetService:
                 for each, answer in zip(asked, answers, strict=True)
                 if isinstance(answer, Grant)
             ]
-            await self._windows.hold(connection, holds_of(granted))
-            await repository.insert_reservations(connection, granted)
-            await self._windows.require_unchanged(connection)
+            moves = holds_of(granted)
+            version, now = await repository.write_group(connection, self._windows.version, moves, granted)
+            self._windows.require_current(payers, version, now)
         return answers
 
     async def _claim_keys(self, connection: HotConnection, asked: Sequence[_Asked], answers: list[_Answer]) -> None:

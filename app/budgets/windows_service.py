@@ -9,7 +9,7 @@ from app.budgets.admission import Window
 from app.budgets.budget import Budget, BudgetBook, Payer
 from app.budgets.periods import Span
 from app.budgets.reservation import Moves
-from app.core.db import DatabaseUnavailable, HotConnection
+from app.core.db import HotConnection
 
 _NONE: Final = BudgetBook(0, ())
 
@@ -44,7 +44,7 @@ class WindowService:
     async def lock(self, connection: HotConnection, payers: Sequence[Payer]) -> list[list[Window]]:
         """Lock the current windows of *payers*, in the order of their ids, and return those of each.
 
-        Two payers with a budget in common get the same object.
+        Two payers with a budget in common get the same object. Raises BudgetsChanged where a window is not there.
         """
         budgets = {budget.id: budget for budget in self._budgets_of(payers)}
         if not budgets:
@@ -62,19 +62,23 @@ class WindowService:
                 reserved_nano=balance.reserved_nano,
                 withheld_nano=balance.withheld_nano,
             )
-        if len(windows) < len(budgets):
+        if len(windows) < len(budgets):  # somebody has deleted one by hand
             self._current.clear()
-            raise DatabaseUnavailable("a budget's window was deleted by hand; it is made anew")
+            raise BudgetsChanged
         return [[windows[budget.id] for budget in self._book.find(payer)] for payer in payers]
 
-    async def hold(self, connection: HotConnection, moves: Moves) -> None:
-        """Move windows that `lock` has locked already."""
-        await repository.move(connection, moves)
+    @property
+    def version(self) -> int:
+        """The version of the budgets that this process knows."""
+        return self._book.version
 
-    async def require_unchanged(self, connection: HotConnection) -> None:
-        """Raise BudgetsChanged when somebody has changed a budget since `prepare`."""
-        version, _ = await repository.get_version(connection)
-        if version != self._book.version:
+    def knows(self, payers: Iterable[Payer]) -> bool:
+        """Tell whether `lock` can be tried without `prepare`: what has changed since then is found out afterwards."""
+        return self._book is not _NONE and all(budget.id in self._current for budget in self._budgets_of(payers))
+
+    def require_current(self, payers: Iterable[Payer], version: int, now: datetime) -> None:
+        """Raise BudgetsChanged when the budgets have another *version*, or a window of *payers* has ended by *now*."""
+        if version != self._book.version or not all(self._is_current(each, now) for each in self._budgets_of(payers)):
             raise BudgetsChanged
 
     async def move(self, connection: HotConnection, moves: Moves) -> None:

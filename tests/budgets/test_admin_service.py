@@ -11,8 +11,9 @@ from app.budgets.admin_service import BudgetAdminService
 from app.budgets.budget import LIMIT_NANO_MAX
 from app.budgets.opening_service import OpeningService
 from app.budgets.record import IN_FORCE_MAX, BudgetFilter, Editor, NewBudget
-from app.budgets.repository import insert_reservations
+from app.budgets.repository import write_group
 from app.budgets.service import BudgetService
+from app.budgets.windows_repository import get_version
 from app.core.db import Database
 from app.core.money import Nano
 from app.core.pagination import Paging
@@ -194,7 +195,8 @@ async def test_a_reservation_that_is_not_committed_yet_is_waited_for(db: Databas
     async with db.hot_connection() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        await insert_reservations(connection, [reservation])
+        version, _ = await get_version(connection)
+        await write_group(connection, version, {}, [reservation])
         creating = asyncio.create_task(admin.create(new_budget(), "key_admin"))
         await until(lambda: _waits_for_a_lock(db))
         await transaction.commit()

@@ -8,7 +8,7 @@ import pytest
 from app.budgets.admission import Demand, Grant
 from app.budgets.service import BudgetService
 from app.core.clock import utc_now
-from app.core.db import Database, DatabaseUnavailable
+from app.core.db import Database
 from app.core.money import Nano
 from app.ledger.entries import Entry
 from app.money_errors import BudgetReserved, BudgetSpent, ModelNotPriced
@@ -22,6 +22,7 @@ from tests.budgets.conftest import (
     open_reservations,
     windows,
 )
+from tests.fixtures.waiting import until
 
 FLEXIBLE = Demand(Nano(9_000), Nano(9_000), Nano(1_000))
 
@@ -270,11 +271,13 @@ async def test_a_window_that_somebody_deleted_is_made_anew(db: Database) -> None
     async with db.hot_connection() as connection:
         await connection.execute("DELETE FROM budget_windows")
 
-    with pytest.raises(DatabaseUnavailable):
-        await reserve(budgets)
     await reserve(budgets)
 
     assert await windows(db, budget_id) == [(0, 9_000)]
+    async with db.hot_connection() as connection:
+        await connection.execute("DELETE FROM budget_windows")
+    _, previewed = await budgets.preview(make_reservation().payer, FIXED)
+    assert [window.reserved_nano for window in previewed] == [0]
 
 
 async def test_what_was_committed_for_a_caller_who_was_told_it_failed_is_released(db: Database) -> None:
@@ -336,3 +339,27 @@ async def test_budgets_are_measured_by_the_clock_of_the_database(db: Database) -
     async with db.hot_connection() as connection:
         query = "SELECT starts_at <= now() AND now() < ends_at FROM budget_windows WHERE id = $1"
         assert await connection.fetchval(query, grant.window_ids[0])
+
+
+async def test_a_budget_that_is_made_while_a_call_is_written_is_not_missed(db: Database) -> None:
+    budgets = await started(db)
+    await reserve(budgets)
+    async with db.hot_connection() as maker:
+        making = maker.transaction()
+        await making.start()
+        await maker.execute("UPDATE budget_versions SET version = version + 1")
+        await maker.execute("LOCK TABLE reservations IN SHARE ROW EXCLUSIVE MODE")
+        await maker.execute(
+            "INSERT INTO budgets (id, name, scope, period, time_zone, limit_nano, mode, version) "
+            "VALUES ('bud_new', 'New', 'organization', 'month', 'UTC', 90000, 'enforcing', 1)"
+        )
+        writing = asyncio.create_task(reserve(budgets))
+
+        async def is_waiting() -> bool:
+            query = "SELECT count(*) FROM pg_locks WHERE relation = 'reservations'::regclass AND NOT granted"
+            return bool(await maker.fetchval(query))
+
+        await until(is_waiting)
+        await making.commit()
+        await writing
+    assert await windows(db, "bud_new") == [(0, 9_000)]
