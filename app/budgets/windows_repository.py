@@ -36,11 +36,13 @@ _LOCK: Final = """
 SELECT id, extra_nano, spent_nano, reserved_nano, withheld_nano FROM budget_windows
 WHERE id = ANY($1) ORDER BY id FOR UPDATE
 """
+# Locks are taken in the order of ids here too; a row that somebody else has moved meanwhile is moved on from there.
 _MOVE: Final = """
+WITH locked AS MATERIALIZED (SELECT id FROM budget_windows WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE)
 UPDATE budget_windows SET reserved_nano = reserved_nano + move.reserved, spent_nano = spent_nano + move.spent,
     withheld_nano = withheld_nano + move.withheld
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS move(id, reserved, spent, withheld)
-WHERE budget_windows.id = move.id
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS move(id, reserved, spent, withheld), locked
+WHERE budget_windows.id = move.id AND budget_windows.id = locked.id
 """
 
 
@@ -79,6 +81,6 @@ async def lock_windows(connection: HotConnection, ids: Iterable[int]) -> list[Ba
 
 
 async def move(connection: HotConnection, moves: Moves) -> None:
-    """Add *moves* to their windows; they must be locked."""
+    """Lock the windows of *moves* until the transaction ends, and move them."""
     if moves:
         await connection.execute(_MOVE, list(moves), *zip(*moves.values(), strict=True))

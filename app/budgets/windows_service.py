@@ -83,9 +83,7 @@ class WindowService:
 
     async def move(self, connection: HotConnection, moves: Moves) -> None:
         """Lock the windows of *moves* and move them."""
-        if moves:
-            await repository.lock_windows(connection, moves)
-            await repository.move(connection, moves)
+        await repository.move(connection, moves)
 
     def _budgets_of(self, payers: Iterable[Payer]) -> Iterable[Budget]:
         """Return the budgets of *payers*, each once."""
