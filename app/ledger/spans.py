@@ -22,7 +22,7 @@ class Span(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Whole minutes, hours or days; or, where `width` is None, a stretch that is less than a minute."""
+    """Whole minutes, hours or days; or, where `width` is None, a stretch that holds no whole minute."""
 
     width: Width | None
     span: Span

@@ -16,10 +16,10 @@ from tests.fixtures.weir import RunningWeir, StartWeir
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello."}]}
 SLOW = {**BODY, "model": "gpt-4o-mini;latency_ms=400"}
 IMPATIENT = {
-    "database.connect_timeout_seconds": 0.3,
-    "database.pool_timeout_seconds": 0.3,
-    "database.statement_timeout_seconds": 0.3,
-    "database.lock_timeout_seconds": 0.3,
+    "database.connect_timeout_seconds": 1.0,
+    "database.pool_timeout_seconds": 1.0,
+    "database.statement_timeout_seconds": 1.0,
+    "database.lock_timeout_seconds": 1.0,
 }
 
 
