@@ -47,5 +47,6 @@ def refusal(answer: Shortfall | Unpriced, retry_after_ms: int) -> Refusal:
         )
     resets = "" if answer.span.ends_at is None else f" It resets at {answer.span.ends_at:%Y-%m-%dT%H:%M:%SZ}."
     return BudgetSpent(
-        f"You exceeded your current quota: the budget '{answer.budget.name}' is spent ({stands}).{resets}", shown
+        f"You exceeded your current quota: too little is left of the budget '{answer.budget.name}': {stands}.{resets}",
+        shown,
     )
