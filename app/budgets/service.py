@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from app.budgets import repository
+from app.budgets import repository, windows_repository
 from app.budgets.admission import Demand, Grant, Shortfall, Window, reserve
 from app.budgets.budget import Payer
 from app.budgets.hold_service import Holds
@@ -166,7 +166,7 @@ class BudgetService:
                 orphans = await repository.take_orphans(connection, lease_seconds, _BATCH_MAX)
                 entries = orphaned(orphans, self._clock())
                 held = {orphan.id: orphan.hold for orphan in orphans}
-                await self._windows.move(connection, moves_of(entries, held))
+                await windows_repository.move(connection, moves_of(entries, held))
                 await self._ledger.write(connection, entries)
                 await repository.forget_dead_processes(connection, lease_seconds)
             if not orphans:
@@ -245,7 +245,7 @@ class BudgetService:
             try:
                 async with self._db.hot_connection() as connection, connection.transaction():
                     taken = await repository.take_reservations(connection, ids)
-                    await self._windows.move(connection, moves_of((), taken))
+                    await windows_repository.move(connection, moves_of((), taken))
             except DatabaseUnavailable:
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
@@ -258,7 +258,7 @@ class BudgetService:
         missing = [entry_id for entry_id in ids if entry_id not in taken]
         written = await self._ledger.written(connection, missing) if missing else {}
         to_write, moves = settle(entries, taken, written)
-        await self._windows.move(connection, moves)
+        await windows_repository.move(connection, moves)
         answers = {entry_id: self._answers[entry_id] for entry_id in taken if entry_id in self._answers}
         await self._idempotency.store(connection, answers)
         return to_write

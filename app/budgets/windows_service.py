@@ -8,7 +8,6 @@ from app.budgets import windows_repository as repository
 from app.budgets.admission import Window
 from app.budgets.budget import Budget, BudgetBook, Payer
 from app.budgets.periods import Span
-from app.budgets.reservation import Moves
 from app.core.db import HotConnection
 
 _NONE: Final = BudgetBook(0, ())
@@ -80,10 +79,6 @@ class WindowService:
         """Raise BudgetsChanged when the budgets have another *version*, or a window of *payers* has ended by *now*."""
         if version != self._book.version or not all(self._is_current(each, now) for each in self._budgets_of(payers)):
             raise BudgetsChanged
-
-    async def move(self, connection: HotConnection, moves: Moves) -> None:
-        """Lock the windows of *moves* and move them."""
-        await repository.move(connection, moves)
 
     def _budgets_of(self, payers: Iterable[Payer]) -> Iterable[Budget]:
         """Return the budgets of *payers*, each once."""

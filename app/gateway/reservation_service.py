@@ -74,9 +74,10 @@ class ReservationDesk:
         bound = attempt.request.bound
         ceiling, demand = self._price(attempt, bound)
         answer, windows = await self._budgets.preview(_payer(attempt), demand)
-        counted = await self._counts.exact_bound(attempt.operation, attempt.request)
-        is_counted = isinstance(answer, Shortfall) and counted is not None
-        if is_counted and counted is not None:
+        counted = None
+        if isinstance(answer, Shortfall):
+            counted = await self._counts.exact_bound(attempt.operation, attempt.request)
+        if counted is not None:
             bound = counted
             ceiling, demand = self._price(attempt, bound)
             answer, windows = await self._budgets.preview(_payer(attempt), demand)
@@ -85,7 +86,7 @@ class ReservationDesk:
             attempt.ceiling_nano = answer.ceiling_nano
             await self._cap(attempt, bound, is_short=demand is not None and answer.ceiling_nano < demand.capped_nano)
             cap = attempt.output_tokens_cap
-        return Explanation(attempt.plan, ceiling, demand, answer, windows, cap, is_counted)
+        return Explanation(attempt.plan, ceiling, demand, answer, windows, cap, counted is not None)
 
     async def _reserve(self, attempt: Attempt, bound: Bound) -> tuple[Grant, bool]:
         """Return the grant, and whether it is less than the usual cap needs."""
