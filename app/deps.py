@@ -8,10 +8,10 @@ from fastapi import Depends, Path, Request, Security
 from app.budgets.admin_service import BudgetAdminService
 from app.budgets.spend_alert_service import SpendAlertService
 from app.budgets.spend_limit_service import SpendLimitService
-from app.errors import Forbidden
 from app.gateway.service import GatewayService
 from app.health.service import HealthService
-from app.keys.auth import authenticate, bearer_scheme, require_project
+from app.keys.access import require_project
+from app.keys.auth import authenticate, bearer_scheme
 from app.keys.caller import Caller
 from app.ledger.bill_service import BillService
 from app.ledger.service import LedgerService
@@ -28,12 +28,6 @@ def _wired(name: str) -> Callable[[Request], Awaitable[object]]:
     return take
 
 
-async def _admin(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
-    if caller.kind != "admin":
-        raise Forbidden("This needs an admin key (wa-...).")
-    return caller
-
-
 async def _project_caller(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
     return require_project(caller)
 
@@ -44,8 +38,6 @@ shows_key_in_docs = Security(bearer_scheme)
 CallerDep = Annotated[Caller, Depends(authenticate)]
 ProjectCallerDep = Annotated[Caller, Depends(_project_caller)]
 GatewayDep = Annotated[GatewayService, Depends(_wired("gateway"))]
-AdminDep = Annotated[Caller, Depends(_admin)]
-"""The caller of a route that only admin keys may use."""
 ProjectId = Annotated[str, Path(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 BudgetAdminDep = Annotated[BudgetAdminService, Depends(_wired("budget_admin"))]
 SpendAlertsDep = Annotated[SpendAlertService, Depends(_wired("spend_alerts"))]

@@ -19,7 +19,8 @@ from typing import Final
 import structlog
 import uvicorn
 
-from app.settings import Server, Settings
+from app.setting_groups import Server
+from app.settings import Settings
 
 APP: Final = "app.main:create_app"
 _GC_THRESHOLD: Final = 10_000

@@ -3,7 +3,8 @@
 import difflib
 from collections.abc import Iterator, Mapping
 
-from app.settings import Group, Settings, variable
+from app.setting_groups import Group
+from app.settings import Settings, variable
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:

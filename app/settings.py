@@ -4,197 +4,40 @@ Nested names are joined by two underscores: `WEIR_HTTP__BODY_SIZE_BYTES_MAX`. A 
 name, what was given and what is allowed; secrets are never shown.
 """
 
-from collections.abc import Callable, Iterator
-from decimal import Decimal
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
-_SECRET_CHARACTERS_MIN = 32
+from app.setting_groups import (
+    Budgets,
+    Database,
+    DatabaseUrl,
+    HeaderSecret,
+    Http,
+    Idempotency,
+    Keys,
+    Ledger,
+    Log,
+    Reconciliation,
+    Redis,
+    RedisUrl,
+    Sentry,
+    Server,
+    Simulator,
+    StrongSecret,
+    Tracing,
+    Upstream,
+)
+
 _PLACEHOLDERS = ("changeme", "change-me", "placeholder", "your-", "example", "secret123", "xxxx")
-
-
-def _require_strength(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value()
-    if len(text) < _SECRET_CHARACTERS_MIN:
-        raise ValueError(f"must have {_SECRET_CHARACTERS_MIN} characters or more, got {len(text)}")
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("must be printable ASCII without spaces, as it travels in a header")
-    return secret
-
-
-def _require_scheme(*schemes: str) -> Callable[[SecretStr], SecretStr]:
-    def require(url: SecretStr) -> SecretStr:
-        if not url.get_secret_value().startswith(schemes):
-            raise ValueError(f"must start with {' or '.join(schemes)}")
-        return url
-
-    return require
-
-
-def _require_header_text(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value().strip()  # files that hold a secret often end in a newline
-    if not text.isascii() or not text.isprintable():
-        raise ValueError("must be printable ASCII, as it travels in a header")
-    return SecretStr(text)
-
-
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-StrongSecret = Annotated[SecretStr, AfterValidator(_require_strength)]
-DatabaseUrl = Annotated[SecretStr, AfterValidator(_require_scheme("postgresql://", "postgres://"))]
-RedisUrl = Annotated[SecretStr, AfterValidator(_require_scheme("redis://", "rediss://", "unix://"))]
 
 
 class SettingsError(Exception):
     """The configuration cannot be used; the message has one line for each setting that is wrong."""
-
-
-class Group(BaseModel):
-    """A frozen group of settings that refuses names it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Http(Group):
-    """What Weir accepts from its clients."""
-
-    body_size_bytes_max: int = Field(33_554_432, ge=1_024, le=1_073_741_824, description="Largest request body read.")
-    header_size_bytes_max: int = Field(32_768, ge=4_096, le=65_536, description="Largest header section, in bytes.")
-    header_count_max: int = Field(100, ge=20, le=1_000, description="Largest number of request headers.")
-    trusted_hosts: tuple[str, ...] = Field(
-        ("*",),
-        description='Values of the Host header that are served; `*.example.org` and `*` work. JSON: `["a","b"]`.',
-    )
-    cors_origins: tuple[str, ...] = Field((), description="Origins that browsers may call from; none by default.")
-    gzip_size_bytes_min: int = Field(8_192, ge=256, description="Answers at least this long are compressed on request.")
-
-
-class Server(Group):
-    """Where and how `weir serve` listens."""
-
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; `0.0.0.0` for every interface.")
-    port: int = Field(8000, ge=1, le=65_535, description="TCP port to listen on.")
-    workers: int = Field(1, ge=1, le=256, description="Processes; more than one runs under gunicorn.")
-    keep_alive_seconds: Seconds = Field(75, description="How long an idle client connection is kept.")
-    shutdown_grace_seconds: Seconds = Field(30, description="How long open calls and settlements may take to drain.")
-
-
-class Database(Group):
-    """Connections to PostgreSQL."""
-
-    pool_size: int = Field(10, ge=1, le=500, description="Connections per process for everything but calls.")
-    hot_pool_size: int = Field(5, ge=2, le=100, description="Connections per process that reserve and settle calls.")
-    connect_timeout_seconds: Seconds = Field(5, description="Longest wait for a connection to be made.")
-    pool_timeout_seconds: Seconds = Field(5, description="Longest wait for a free connection.")
-    statement_timeout_seconds: Seconds = Field(10, description="Longest run of one statement.")
-    lock_timeout_seconds: Seconds = Field(5, description="Longest wait for a lock; migrations use it too.")
-
-
-class Redis(Group):
-    """Connections to Redis or Valkey."""
-
-    timeout_seconds: Seconds = Field(0.25, description="Longest wait for an answer or a connection.")
-
-
-class Keys(Group):
-    """API keys."""
-
-    pepper: StrongSecret | None = Field(
-        None,
-        description="Secret of 32 characters or more that keys are hashed with. Made and kept in the data directory by "
-        "an embedded database; required with `WEIR_DATABASE_URL`, the same for every replica.",
-    )
-    cache_seconds: Seconds = Field(30, description="How long a key is believed without asking the database again.")
-    cache_entries_max: int = Field(10_000, ge=1, le=1_000_000, description="Keys remembered per process.")
-
-
-class Upstream(Group):
-    """How long upstreams may take."""
-
-    connect_timeout_seconds: Seconds = Field(5, description="Longest wait for a connection.")
-    first_byte_timeout_seconds: Seconds = Field(540, description="Longest wait for the answer to begin.")
-    between_chunks_timeout_seconds: Seconds = Field(120, description="Longest silence inside an answer.")
-    total_timeout_seconds: Seconds = Field(3_600, description="Longest duration of one call.")
-    connections_max: int = Field(1_000, ge=1, le=100_000, description="Open connections per process.")
-    answer_size_bytes_max: int = Field(67_108_864, ge=65_536, description="Largest plain answer that is relayed.")
-
-
-class Ledger(Group):
-    """The record of every call."""
-
-    queue_entries_max: int = Field(10_000, ge=1, description="Entries waiting for the database; more calls answer 503.")
-    partitions_months_ahead: int = Field(3, ge=1, le=24, description="Monthly partitions made ahead of time.")
-    rollup_interval_seconds: Seconds = Field(10, description="How often new entries are added to the usage totals.")
-
-
-class Budgets(Group):
-    """Reservations: what is promised before a call is sent."""
-
-    reserve_wait_ms: int = Field(500, ge=0, le=60_000, description="How long a call waits for holds to come back.")
-    output_tokens_default: int = Field(
-        16_384, ge=1, le=1_000_000, description="Output cap of a call under a budget that names no maximum itself."
-    )
-    output_tokens_min: int = Field(
-        256, ge=1, le=1_000_000, description="Least output cap of such a call; where that does not fit, it is refused."
-    )
-    heartbeat_interval_seconds: Seconds = Field(5, description="How often a process says that it is alive.")
-    check_interval_seconds: Seconds = Field(3_600, description="How often budgets and totals are checked against it.")
-    withhold_estimates: bool = Field(
-        default=True,
-        description="Do not spend again what a broken or abandoned call may have cost beyond its estimate.",
-    )
-    lease_seconds: Seconds = Field(15, description="Silence after which a process is dead, and others charge its calls")
-
-
-class Idempotency(Group):
-    """Answers that are kept for repeated requests with the same `Idempotency-Key`."""
-
-    lifetime_seconds: Seconds = Field(86_400, description="How long an answer is kept, in the database.")
-    answer_size_bytes_max: int = Field(
-        8_388_608, ge=1_024, le=268_435_456, description="Longest answer that is kept; of a longer one the key is free."
-    )
-
-
-class Reconciliation(Group):
-    """The daily comparison of the ledger with the provider's own costs; off until an admin key is set."""
-
-    admin_api_key: Annotated[SecretStr, AfterValidator(_require_header_text)] | None = Field(
-        None, description="Admin key of the provider's organization, with which its costs are read."
-    )
-    base_url: str | None = Field(None, pattern="^https?://", description="Its API; unset, `OPENAI_BASE_URL`.")
-    tolerance_usd: Decimal = Field(
-        Decimal("0.01"), ge=0, le=1_000_000, description="Difference of a line item in a day that needs no warning."
-    )
-
-
-class Log(Group):
-    """Structured logs on standard output."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line written.")
-    format: Literal["auto", "json", "console"] = Field("auto", description="`auto`: console on a terminal, else JSON.")
-
-
-class Tracing(Group):
-    """OpenTelemetry; off until an endpoint is set."""
-
-    otlp_endpoint: str | None = Field(None, description="OTLP/HTTP endpoint, such as `http://collector:4318`.")
-    sample_ratio: float = Field(0.01, ge=0, le=1, description="Share of calls traced when the caller did not decide.")
-
-
-class Sentry(Group):
-    """Sentry; off until a DSN is set."""
-
-    dsn: SecretStr | None = Field(None, description="Where unforeseen errors are reported.")
-    environment: str = Field("production", description="Environment that reports are filed under.")
-
-
-class Simulator(Group):
-    """The built-in demo upstream for models named `sim-*`."""
-
-    mode: Literal["auto", "on", "off"] = Field("auto", description="`auto`: on while no `OPENAI_API_KEY` is set.")
 
 
 class Settings(BaseSettings):
@@ -222,7 +65,7 @@ class Settings(BaseSettings):
         None, description="Admin key to create on first run, 32+ characters."
     )
     bootstrap_api_key: StrongSecret | None = Field(None, description="API key to create on first run, 32+ characters.")
-    openai_api_key: Annotated[SecretStr, AfterValidator(_require_header_text)] | None = Field(
+    openai_api_key: HeaderSecret | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="Credential of the first upstream."
     )
     openai_base_url: str = Field(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from alembic import context
 from sqlalchemy import Connection, text
 
+from app.audit import models as audit
 from app.budgets import models as budgets
 from app.core import schema
 from app.core.db import Database
@@ -26,7 +27,7 @@ from app.settings import load_settings
 if TYPE_CHECKING:
     from sqlalchemy.sql.schema import SchemaItem
 
-TABLES_FROM = (budgets, idempotency, keys, ledger, prices, projects, reconciliation, rollups)
+TABLES_FROM = (audit, budgets, idempotency, keys, ledger, prices, projects, reconciliation, rollups)
 _LOCK_TIMEOUT_MS = 5_000
 _STATEMENT_TIMEOUT_MS = 600_000
 

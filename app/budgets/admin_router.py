@@ -14,7 +14,7 @@ from app.budgets.history_schemas import (
 )
 from app.budgets.record import Editor, Standing, etag
 from app.budgets.schemas import Budget, BudgetCreation, BudgetsQuery, BudgetUpdate, Text, TopUp
-from app.deps import AdminDep, BudgetAdminDep
+from app.deps import BudgetAdminDep, CallerDep
 
 router = APIRouter(prefix="/gateway/budgets", tags=["Budgets"])
 
@@ -25,7 +25,7 @@ IfMatch = Annotated[
 
 
 @router.post("", summary="Make a budget")
-async def create_budget(new: BudgetCreation, response: Response, budgets: BudgetAdminDep, admin: AdminDep) -> Budget:
+async def create_budget(new: BudgetCreation, response: Response, budgets: BudgetAdminDep, admin: CallerDep) -> Budget:
     """Limit what a scope may spend in each window, from now on.
 
     Day, week and month count from their beginning, so what was spent in the current one is counted at once.
@@ -34,13 +34,13 @@ async def create_budget(new: BudgetCreation, response: Response, budgets: Budget
 
 
 @router.get("", summary="List budgets")
-async def list_budgets(query: Annotated[BudgetsQuery, Query()], budgets: BudgetAdminDep, _: AdminDep) -> BudgetList:
+async def list_budgets(query: Annotated[BudgetsQuery, Query()], budgets: BudgetAdminDep) -> BudgetList:
     """Return the budgets in force, or the archived ones, each with its current window."""
     return BudgetList.of(await budgets.list_budgets(query.filter(), query.sort, query.paging()))
 
 
 @router.get("/{budget_id}", summary="One budget")
-async def get_budget(budget_id: BudgetId, response: Response, budgets: BudgetAdminDep, _: AdminDep) -> Budget:
+async def get_budget(budget_id: BudgetId, response: Response, budgets: BudgetAdminDep) -> Budget:
     """Return a budget and how its current window stands."""
     return _answer(await budgets.get(budget_id), response)
 
@@ -51,7 +51,7 @@ async def update_budget(
     update: BudgetUpdate,
     response: Response,
     budgets: BudgetAdminDep,
-    admin: AdminDep,
+    admin: CallerDep,
     if_match: IfMatch = None,
 ) -> Budget:
     """Change name, limit or mode; every replica heeds it from the next call on."""
@@ -60,7 +60,7 @@ async def update_budget(
 
 @router.delete("/{budget_id}", summary="Archive a budget")
 async def archive_budget(
-    budget_id: BudgetId, budgets: BudgetAdminDep, admin: AdminDep, if_match: IfMatch = None
+    budget_id: BudgetId, budgets: BudgetAdminDep, admin: CallerDep, if_match: IfMatch = None
 ) -> BudgetDeleted:
     """End a budget for good. It can still be read, with its windows and its history."""
     return BudgetDeleted(id=(await budgets.archive(budget_id, Editor(admin.key_id, if_match))).record.id)
@@ -68,7 +68,7 @@ async def archive_budget(
 
 @router.post("/{budget_id}/pause", summary="Pause a budget")
 async def pause_budget(
-    budget_id: BudgetId, response: Response, budgets: BudgetAdminDep, admin: AdminDep, if_match: IfMatch = None
+    budget_id: BudgetId, response: Response, budgets: BudgetAdminDep, admin: CallerDep, if_match: IfMatch = None
 ) -> Budget:
     """Let a budget refuse nothing until it is resumed; it goes on counting."""
     return _answer(await budgets.pause(budget_id, Editor(admin.key_id, if_match)), response)
@@ -76,7 +76,7 @@ async def pause_budget(
 
 @router.post("/{budget_id}/resume", summary="Resume a budget")
 async def resume_budget(
-    budget_id: BudgetId, response: Response, budgets: BudgetAdminDep, admin: AdminDep, if_match: IfMatch = None
+    budget_id: BudgetId, response: Response, budgets: BudgetAdminDep, admin: CallerDep, if_match: IfMatch = None
 ) -> Budget:
     """Let a paused budget refuse again; what was spent meanwhile counts."""
     return _answer(await budgets.resume(budget_id, Editor(admin.key_id, if_match)), response)
@@ -88,7 +88,7 @@ async def top_up_budget(
     top_up: TopUp,
     response: Response,
     budgets: BudgetAdminDep,
-    admin: AdminDep,
+    admin: CallerDep,
     if_match: IfMatch = None,
 ) -> Budget:
     """Add to the limit of the current window; the next one begins with the limit as it is."""
@@ -98,7 +98,7 @@ async def top_up_budget(
 
 @router.get("/{budget_id}/history", summary="Who changed a budget")
 async def list_changes(
-    budget_id: BudgetId, query: Annotated[ChangesQuery, Query()], budgets: BudgetAdminDep, _: AdminDep
+    budget_id: BudgetId, query: Annotated[ChangesQuery, Query()], budgets: BudgetAdminDep
 ) -> BudgetChangeList:
     """Return who changed what and when, also of an archived budget."""
     return BudgetChangeList.of(await budgets.list_changes(budget_id, query.paging()))
@@ -106,7 +106,7 @@ async def list_changes(
 
 @router.get("/{budget_id}/windows", summary="Windows of a budget")
 async def list_windows(
-    budget_id: BudgetId, query: Annotated[WindowsQuery, Query()], budgets: BudgetAdminDep, _: AdminDep
+    budget_id: BudgetId, query: Annotated[WindowsQuery, Query()], budgets: BudgetAdminDep
 ) -> PastWindowList:
     """Return the current and the past windows in which anything happened."""
     return PastWindowList.of(await budgets.list_windows(budget_id, query.paging()))

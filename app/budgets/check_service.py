@@ -16,7 +16,7 @@ from app.core.db import Database
 from app.ledger.rollup_service import RollupService
 from app.ledger.spans import Span
 from app.observability.metrics import Metrics
-from app.settings import Budgets as BudgetsSettings
+from app.setting_groups import Budgets as BudgetsSettings
 
 _log: Final = structlog.get_logger()
 _ROLLUPS_LOOKED_AT: Final = timedelta(days=1)

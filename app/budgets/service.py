@@ -27,7 +27,7 @@ from app.idempotency.key import KeyClaim, Placed, StoredAnswer
 from app.idempotency.service import IdempotencyService
 from app.ledger.entries import Entry
 from app.ledger.service import LedgerService
-from app.settings import Budgets as BudgetsSettings
+from app.setting_groups import Budgets as BudgetsSettings
 
 _log: Final = structlog.get_logger()
 _BATCH_MAX: Final = 500

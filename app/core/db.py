@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.core.health import Dependency
 from app.errors import Unavailable
-from app.settings import Database as DatabaseSettings
+from app.setting_groups import Database as DatabaseSettings
 
 # SQLSTATE prefixes (https://www.postgresql.org/docs/current/errcodes-appendix.html) of "nobody answers, or we are not
 # let in": connection exceptions, a wrong password, no such database, too many connections, shutdown and start.

@@ -6,7 +6,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from app.core.health import Dependency
-from app.settings import Redis as RedisSettings
+from app.setting_groups import Redis as RedisSettings
 
 
 class Redis:

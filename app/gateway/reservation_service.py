@@ -15,7 +15,7 @@ from app.idempotency.key import KeyClaim, StoredAnswer
 from app.idempotency.service import IdempotencyService
 from app.money_errors import BudgetSpent, IdempotencyKeyInUse
 from app.prices.service import Bound, Ceiling, PriceService
-from app.settings import Budgets as BudgetsSettings
+from app.setting_groups import Budgets as BudgetsSettings
 
 
 class ReservationDesk:

@@ -15,7 +15,7 @@ from app.core.db import Database, DatabaseUnavailable, HotConnection
 from app.idempotency import repository
 from app.idempotency.key import Kept, KeyClaim, Placed, StoredAnswer
 from app.money_errors import IdempotencyKeyInUse, IdempotencyKeyReused
-from app.settings import Idempotency as IdempotencySettings
+from app.setting_groups import Idempotency as IdempotencySettings
 
 _log: Final = structlog.get_logger()
 _PURGE_SECONDS: Final = 600.0

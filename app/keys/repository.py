@@ -23,7 +23,9 @@ async def find_caller(tx: AsyncConnection, digest: bytes, now: datetime) -> Call
             )
         )
     ).one_or_none()
-    return None if row is None else Caller(*row)
+    if row is None:
+        return None
+    return Caller(*row, organization_role="owner" if row.kind == "admin" else None)
 
 
 async def create_key(tx: AsyncConnection, **columns: object) -> None:

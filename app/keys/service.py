@@ -11,7 +11,7 @@ from app.errors import NotFound, Unauthenticated
 from app.keys import repository, tokens
 from app.keys.caller import Caller, KeyRow
 from app.keys.tokens import KeyKind
-from app.settings import Keys as KeysSettings
+from app.setting_groups import Keys as KeysSettings
 
 KEYS_CHANGED: Final = repository.CHANNEL
 """The channel on which every process hears of changed keys; see `KeyService.forget`."""

@@ -11,7 +11,7 @@ from app.core.group_commit import GroupCommit
 from app.ledger import rollup_repository as repository
 from app.ledger.rollup_repository import Drift
 from app.ledger.spans import LENGTHS, Span, Width, aligned, steps
-from app.settings import Ledger as LedgerSettings
+from app.setting_groups import Ledger as LedgerSettings
 
 _log: Final = structlog.get_logger()
 _MINUTES_MAX: Final = 10

@@ -18,7 +18,7 @@ from app.ledger import receipt_repository, repository
 from app.ledger.entries import Entry
 from app.ledger.receipt_query import ReceiptPage, ReceiptQuery, attempt_of, folded, only_attempt
 from app.observability.metrics import Metrics
-from app.settings import Ledger as LedgerSettings
+from app.setting_groups import Ledger as LedgerSettings
 
 _log: Final = structlog.get_logger()
 _BATCH_MAX: Final = 500

@@ -28,6 +28,9 @@ class CallContext:
     route: str = ""
     """The template that matched, such as `/v1/files/{file_id}`; known at the end of the call."""
 
+    address: str | None = None
+    """The IP address of the client; None when it came through a socket that has none."""
+
     operation: str | None = None
     """What the gateway was asked for, such as `chat`."""
     key_id: str | None = None

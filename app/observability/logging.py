@@ -19,7 +19,7 @@ from structlog.typing import BindableLogger, EventDict, FilteringBoundLogger, Pr
 from app.core.clock import utc_now
 from app.observability.console import ConsoleRenderer
 from app.observability.redaction import REDACTED, is_secret_name, redact_text, redact_value
-from app.settings import Log
+from app.setting_groups import Log
 
 _TRACEBACK_CHARACTERS_MAX: Final = 20_000
 _NUMBER_TYPES: Final = frozenset({int, float, bool, type(None)})

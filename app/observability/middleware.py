@@ -45,6 +45,7 @@ class CallMiddleware:
             await self.app(scope, receive, send)
             return
         call = CallContext(_request_id(scope), monotonic_seconds(), scope["method"], scope["path"])
+        call.address = scope["client"][0] if scope.get("client") else None
         scope[SCOPE_KEY] = call
         receive = _watched_receive(call, receive)
         send = _watched_send(call, send)

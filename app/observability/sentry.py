@@ -9,7 +9,7 @@ import sentry_sdk
 from sentry_sdk.transport import Transport
 
 from app.observability.redaction import redact_value
-from app.settings import Sentry
+from app.setting_groups import Sentry
 
 if TYPE_CHECKING:
     from sentry_sdk.types import Event, Hint

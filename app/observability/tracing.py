@@ -26,7 +26,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from app.observability.context import QUIET_PATHS, CallContext
 from app.observability.redaction import redact_text
-from app.settings import Tracing
+from app.setting_groups import Tracing
 
 _TRACES_PATH: Final = "/v1/traces"
 _EXPORT_TIMEOUT_SECONDS: Final = 5

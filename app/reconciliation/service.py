@@ -16,7 +16,7 @@ from app.reconciliation import repository
 from app.reconciliation.client import ProviderClient
 from app.reconciliation.comparison import DayCheck, compare
 from app.reconciliation.failure import DayNotBegun
-from app.settings import Reconciliation as ReconciliationSettings
+from app.setting_groups import Reconciliation as ReconciliationSettings
 
 _log: Final = structlog.get_logger()
 

@@ -14,7 +14,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from app.settings import Upstream as UpstreamSettings
+from app.setting_groups import Upstream as UpstreamSettings
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.failure import UpstreamFailed
 

@@ -47,6 +47,7 @@ LAYERS: Final = {
         "errors",
         "money_errors",
         "observability",
+        "setting_groups",
         "setting_names",
         "settings",
         "version",

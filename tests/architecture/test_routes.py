@@ -12,8 +12,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import SecretStr
 from starlette.routing import Mount, Route
 
+from app.keys.access import Access
 from app.main import create_app
-from app.routes import ROUTES, Access
+from app.routes import ROUTES
 from app.settings import Settings
 from tests.fixtures.weir import RunningWeir, StartWeir
 
@@ -91,8 +92,8 @@ async def test_a_route_refuses_and_admits_as_the_table_says(
         assert set(statuses.values()) == {200}
         return
     assert statuses["none"] == 401
-    assert (statuses["API"] == 403) == (access == "admin key")
-    assert (statuses["admin"] == 403) == (access == "project key")
+    assert (statuses["API"] == 403) == (access in ("organization", "project", "owner"))
+    assert (statuses["admin"] == 403) == (access == "project caller")
     assert set(statuses.values()) <= {200, 400, 401, 403, 404}
 
 

@@ -12,8 +12,8 @@ from app.core.db import Database
 from app.core.ids import new_id, new_uuid7
 from app.core.money import Nano
 from app.idempotency.service import IdempotencyService
-from app.settings import Budgets as BudgetsSettings
-from app.settings import Idempotency as IdempotencySettings
+from app.setting_groups import Budgets as BudgetsSettings
+from app.setting_groups import Idempotency as IdempotencySettings
 from app.settings import Settings
 from tests.fixtures.emptying import empty
 from tests.ledger.conftest import make_entry, open_database, open_ledger

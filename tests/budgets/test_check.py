@@ -11,8 +11,8 @@ from app.core.clock import utc_now
 from app.core.db import Database
 from app.ledger.rollup_service import RollupService
 from app.observability.metrics import Metrics
-from app.settings import Budgets as BudgetsSettings
-from app.settings import Ledger as LedgerSettings
+from app.setting_groups import Budgets as BudgetsSettings
+from app.setting_groups import Ledger as LedgerSettings
 from tests.budgets.conftest import FIXED, make_budget, make_entry, make_reservation, open_budgets
 from tests.fixtures.waiting import until
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from app.core.db import Database, DatabaseUnavailable
 from app.core.health import Dependency
-from app.settings import Database as DatabaseSettings
+from app.setting_groups import Database as DatabaseSettings
 from app.settings import Settings
 from tests.fixtures.own_servers import OwnServer
 

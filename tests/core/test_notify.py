@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from app.core.db import Database
 from app.core.health import Dependency
 from app.core.notify import Notices
-from app.settings import Database as DatabaseSettings
+from app.setting_groups import Database as DatabaseSettings
 from app.settings import Settings
 from tests.fixtures.own_servers import OwnServer
 from tests.fixtures.waiting import until

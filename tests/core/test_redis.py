@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from app.core.health import Dependency
 from app.core.redis import Redis
-from app.settings import Redis as RedisSettings
+from app.setting_groups import Redis as RedisSettings
 from tests.fixtures.own_servers import OwnServer
 
 

@@ -10,7 +10,7 @@ from app.core import schema
 from app.core.db import Database, DatabaseUnavailable
 from app.core.health import Dependency
 from app.first_run import open_database
-from app.settings import Database as DatabaseSettings
+from app.setting_groups import Database as DatabaseSettings
 from app.settings import Settings
 
 

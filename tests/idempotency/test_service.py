@@ -15,7 +15,8 @@ from app.idempotency import service as idempotency
 from app.idempotency.key import KeyClaim, Placed, StoredAnswer, read_key
 from app.idempotency.service import IdempotencyService
 from app.money_errors import IdempotencyKeyInUse, IdempotencyKeyReused
-from app.settings import Idempotency, Settings
+from app.setting_groups import Idempotency
+from app.settings import Settings
 from tests.budgets.conftest import FIXED, make_reservation, open_budgets
 from tests.fixtures.emptying import empty
 from tests.fixtures.waiting import until

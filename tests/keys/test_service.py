@@ -14,7 +14,7 @@ from app.first_run import open_database
 from app.keys import tokens
 from app.keys.service import KEYS_CHANGED, KeyService, MintedKey
 from app.projects.service import DEFAULT_PROJECT_ID
-from app.settings import Keys as KeysSettings
+from app.setting_groups import Keys as KeysSettings
 from app.settings import Settings
 from tests.fixtures.own_servers import OwnServer
 from tests.fixtures.waiting import until

@@ -13,7 +13,7 @@ from app.ledger import repository
 from app.ledger.entries import Entry
 from app.ledger.rollup_service import RollupService
 from app.ledger.spans import LENGTHS, Span, floor
-from app.settings import Ledger as LedgerSettings
+from app.setting_groups import Ledger as LedgerSettings
 from tests.ledger.conftest import make_entry
 
 OPERATIONS = (

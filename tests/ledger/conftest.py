@@ -13,7 +13,7 @@ from app.core.money import Nano
 from app.ledger.entries import Entry
 from app.ledger.service import LedgerService
 from app.observability.metrics import Metrics
-from app.settings import Ledger as LedgerSettings
+from app.setting_groups import Ledger as LedgerSettings
 from app.settings import Settings
 from tests.fixtures.emptying import empty
 from tests.fixtures.weir import RunningWeir

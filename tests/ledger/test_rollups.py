@@ -16,7 +16,7 @@ from app.ledger import rollup_service
 from app.ledger.rollup_service import RollupService
 from app.ledger.spans import LENGTHS, Span, floor
 from app.ledger.usage_sum import DIMENSIONS
-from app.settings import Ledger as LedgerSettings
+from app.setting_groups import Ledger as LedgerSettings
 from app.settings import Settings
 from tests.fixtures.own_servers import OwnServer
 from tests.fixtures.waiting import until

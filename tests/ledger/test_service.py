@@ -21,8 +21,9 @@ from app.ledger import service
 from app.ledger.entries import Entry
 from app.ledger.service import LedgerService
 from app.observability.logging import build_logger
-from app.settings import Ledger as LedgerSettings
-from app.settings import Log, Settings
+from app.setting_groups import Ledger as LedgerSettings
+from app.setting_groups import Log
+from app.settings import Settings
 from tests.fixtures.own_servers import OwnServer
 from tests.fixtures.waiting import until
 from tests.ledger.conftest import make_entry, open_database, open_ledger, written

@@ -11,7 +11,8 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from app.budgets import models as _budgets  # noqa: F401 - their tables are in Base
+from app.audit import models as _audit  # noqa: F401 - their tables are in Base
+from app.budgets import models as _budgets  # noqa: F401
 from app.core import schema
 from app.core.clock import utc_now
 from app.core.db import Database

@@ -16,7 +16,8 @@ from app.core.db import Database
 from app.first_run import prepare
 from app.observability.metrics import Metrics
 from app.observability.tracing import build_tracer
-from app.settings import Settings, Tracing
+from app.setting_groups import Tracing
+from app.settings import Settings
 from app.wiring import wire
 from tests.embedded.probes import fetch
 from tests.fixtures.servers import PEPPER

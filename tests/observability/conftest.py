@@ -19,7 +19,7 @@ from app.observability.logging import Logger, build_logger
 from app.observability.metrics import Metrics
 from app.observability.middleware import CallMiddleware
 from app.observability.tracing import Tracer
-from app.settings import Log
+from app.setting_groups import Log
 
 Serving = Callable[[ASGIApp], AbstractAsyncContextManager[int]]
 

@@ -12,7 +12,7 @@ import structlog
 from pydantic import SecretStr
 
 from app.observability.logging import build_logger, capture_stdlib, configure
-from app.settings import Log
+from app.setting_groups import Log
 
 KEY = "wk-AbCdEf0123456789"
 JSON = Log(format="json")
@@ -149,7 +149,7 @@ def test_a_closed_output_does_not_stop_the_caller(output: io.BytesIO) -> None:
 SPEAKS_INTO_A_PIPE = """
 import sys
 from app.observability.logging import build_logger
-from app.settings import Log
+from app.setting_groups import Log
 logger = build_logger(Log(format="json"))
 sys.stdin.read()
 for number in range(1000):

@@ -9,7 +9,7 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
 from app.observability import sentry
-from app.settings import Sentry
+from app.setting_groups import Sentry
 
 KEY = "wk-AbCdEf0123456789"
 SETTINGS = Sentry(dsn=SecretStr("https://public@sentry.test/1"), environment="staging")

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from app.errors import UpstreamTimeout
 from app.observability.context import CallContext, call_context
 from app.observability.tracing import OtlpTracer, Tracer, build_tracer
-from app.settings import Tracing
+from app.setting_groups import Tracing
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SAMPLED = f"00-{TRACE}-b7ad6b7169203331-01"

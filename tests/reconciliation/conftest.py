@@ -14,7 +14,8 @@ from app.ledger.day_service import DayCostService
 from app.ledger.entries import Entry
 from app.reconciliation.client import ProviderClient
 from app.reconciliation.service import ReconciliationService
-from app.settings import Reconciliation, Settings
+from app.setting_groups import Reconciliation
+from app.settings import Settings
 from app.simulator.app import Simulator
 from tests.fixtures.emptying import empty
 from tests.fixtures.weir import UPSTREAM_KEY

@@ -1,0 +1,43 @@
+"""The audit log: who changed what; rows are only ever added.
+
+Revision: 0008, after 0007
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "audit_entries",
+        sa.Column("position", sa.BigInteger, sa.Identity(always=True), nullable=False),
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("effective_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
+        sa.Column("event", sa.Text, nullable=False),
+        sa.Column("resource_id", sa.Text),
+        sa.Column("project_id", sa.Text),
+        sa.Column("actor_kind", sa.Text, nullable=False),
+        sa.Column("actor_id", sa.Text),
+        sa.Column("actor_user_id", sa.Text),
+        sa.Column("actor_email", sa.Text),
+        sa.Column("address", sa.Text),
+        sa.Column("user_agent", sa.Text),
+        sa.Column("request_id", sa.Text),
+        sa.Column("details", JSONB, nullable=False),
+        sa.PrimaryKeyConstraint("position", name="pk_audit_entries"),
+    )
+    op.create_index("uq_audit_entries_id", "audit_entries", ["id"], unique=True)
+    op.create_index("ix_audit_entries_effective_at", "audit_entries", ["effective_at"])
+    op.create_index("ix_audit_entries_event", "audit_entries", ["event", "position"])
+    op.create_index("ix_audit_entries_project_id", "audit_entries", ["project_id", "position"])
+    op.create_index("ix_audit_entries_resource_id", "audit_entries", ["resource_id", "position"])
+
+
+def downgrade() -> None:
+    op.drop_table("audit_entries")
