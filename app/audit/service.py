@@ -1,4 +1,4 @@
-"""The audit log: a change says so in its own transaction, so there is none without an entry, and no entry without one."""
+"""The audit log: an entry is written in the transaction of the change that it tells of, so both are there or neither."""
 
 from collections.abc import Mapping
 from typing import Any
