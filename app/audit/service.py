@@ -1,4 +1,4 @@
-"""The audit log: an entry is written in the transaction of the change that it tells of, so both are there or neither."""
+"""The audit log: each entry is written in the transaction of the change that it tells of: both are there, or neither."""
 
 from collections.abc import Mapping
 from typing import Any
