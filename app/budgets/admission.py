@@ -1,7 +1,8 @@
 """Whether a call fits its budgets: all of them or none, and how much it may hold. Pure arithmetic on locked rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from app.budgets.budget import LIMIT_NANO_MAX, Budget
@@ -48,6 +49,19 @@ class Window:
     def unspent_nano(self) -> int:
         """What would be left if every call under way turned out to cost nothing."""
         return self.limit_nano - self.spent_nano - self.withheld_nano
+
+
+class CurrentWindows(NamedTuple):
+    """What a process believes of the windows that its calls count in, for the database to check."""
+
+    version: int
+    """Of the budgets."""
+    starts_at: datetime
+    """The latest beginning of any of them."""
+    ends_at: datetime
+    """The earliest end."""
+    limits_nano: Mapping[int, Nano | None]
+    """By the windows' ids, without what was added to one window; None where a budget does not refuse."""
 
 
 class Grant(NamedTuple):

@@ -7,15 +7,42 @@ from uuid import UUID
 
 import orjson
 
+from app.budgets.admission import CurrentWindows
 from app.budgets.reservation import Hold, Moves, Reservation
 from app.core.db import HotConnection
+from app.ledger import statement
+from app.ledger.entries import Entry
 
 _COLUMNS: Final = ", ".join(Reservation._fields)
 
-# A group in one statement: its holds, in windows that are locked, and its reservations, as one JSON text. Nothing is
-# written when the budgets are of another version than $1: whoever makes a budget locks the table until it is committed,
-# and PostgreSQL reads the version after it has waited for that. A reservation that is there already is left alone, so
-# that a group whose commit was not acknowledged can be sent again.
+# A group in one statement and one round trip: it is written only if the budgets are still of version $1, the moment is
+# in every window, and each window $4 has room for all that the group holds in it, $5, below its limit, $6 (null where
+# it does not refuse). The windows are locked in the order of their ids first; what others have moved until then counts.
+# Whoever makes a budget locks the table of reservations until it is committed, and PostgreSQL reads the version after
+# it has waited for that. A reservation that is there already is left alone, so that a group whose commit was not
+# acknowledged can be sent again.
+_WRITE_IF_ROOM: Final = f"""
+WITH holds AS MATERIALIZED (
+    SELECT * FROM unnest($4::bigint[], $5::bigint[], $6::bigint[]) AS hold(id, reserved, "limit")
+), locked AS MATERIALIZED (
+    SELECT id, extra_nano - spent_nano - withheld_nano - reserved_nano AS room
+    FROM budget_windows WHERE id = ANY($4) ORDER BY id FOR UPDATE
+), checked AS MATERIALIZED (
+    SELECT version, now() AS moment, version = $1 AND now() >= $2::timestamptz AND now() < $3::timestamptz
+        AND (SELECT count(*) FROM locked) = cardinality($4)
+        AND NOT EXISTS (SELECT FROM holds JOIN locked USING (id) WHERE reserved > "limit" + room) AS fits
+    FROM budget_versions
+), moved AS (
+    UPDATE budget_windows SET reserved_nano = reserved_nano + reserved FROM holds, checked
+    WHERE budget_windows.id = holds.id AND fits
+), made AS (
+    INSERT INTO reservations ({_COLUMNS})
+    SELECT {_COLUMNS} FROM json_populate_recordset(NULL::reservations, ($7::text)::json), checked
+    WHERE fits ON CONFLICT (id) DO NOTHING
+) SELECT fits FROM checked
+"""  # noqa: S608 - made of constants
+
+# The same for a group whose windows were locked, and looked into, by an earlier statement of the transaction.
 _WRITE: Final = f"""
 WITH current AS MATERIALIZED (SELECT version, now() AS moment FROM budget_versions), moved AS (
     UPDATE budget_windows SET reserved_nano = reserved_nano + move.reserved
@@ -30,6 +57,31 @@ WITH current AS MATERIALIZED (SELECT version, now() AS moment FROM budget_versio
 
 # Whoever deletes the row has the right to charge for it, and nobody else: that is what makes a settlement happen once.
 _TAKE: Final = "DELETE FROM reservations WHERE id = ANY($1) RETURNING id, ceiling_nano, budget_window_ids"
+
+# A group of settlements in one statement, and all of it or nothing: nothing unless each reservation is open and holds
+# what its process remembers, which a budget made meanwhile changes. Then $3 to $6 are right, and are what moves. The
+# windows, which every other call waits for, are locked last, and in the order of their ids.
+_SETTLE: Final = f"""
+WITH entries AS MATERIALIZED ({statement.ROWS}), open AS MATERIALIZED (
+    SELECT reservations.id FROM reservations JOIN entries USING (id)
+    WHERE reservations.ceiling_nano = entries.ceiling_nano
+        AND reservations.budget_window_ids = entries.budget_window_ids
+    FOR UPDATE OF reservations
+), checked AS MATERIALIZED (SELECT (SELECT count(*) FROM open) = (SELECT count(*) FROM entries) AS are_open),
+taken AS (
+    DELETE FROM reservations USING open, checked WHERE reservations.id = open.id AND are_open RETURNING reservations.id
+), marks AS ({statement.MARK % "SELECT are_open FROM checked"}),
+written AS ({statement.INSERT % "SELECT are_open FROM checked"} RETURNING id),
+done AS MATERIALIZED (SELECT are_open, (SELECT count(*) FROM taken), (SELECT count(*) FROM written) FROM checked),
+locked AS MATERIALIZED (
+    SELECT id FROM budget_windows WHERE id = ANY($3::bigint[]) AND (SELECT are_open FROM done) ORDER BY id FOR UPDATE
+), moved AS (
+    UPDATE budget_windows SET reserved_nano = reserved_nano + move.reserved, spent_nano = spent_nano + move.spent,
+        withheld_nano = withheld_nano + move.withheld
+    FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[]) AS move(id, reserved, spent, withheld), locked
+    WHERE budget_windows.id = move.id AND budget_windows.id = locked.id
+) SELECT are_open FROM checked
+"""  # noqa: S608 - made of constants
 
 _OPEN: Final = "SELECT id FROM reservations WHERE process_id = $1"
 
@@ -55,6 +107,26 @@ AND NOT EXISTS (SELECT FROM reservations WHERE process_id = processes.id)
 """
 
 
+async def write_if_room(
+    connection: HotConnection, current: CurrentWindows, moves: Moves, reservations: Sequence[Reservation]
+) -> bool:
+    """Hold what *moves* says and insert *reservations*, if *current* is still true and there is room for all.
+
+    Returns whether it was done; otherwise nothing was.
+    """
+    fits: bool = await connection.fetchval(
+        _WRITE_IF_ROOM,
+        current.version,
+        current.starts_at,
+        current.ends_at,
+        list(moves),
+        [move.reserved_nano for move in moves.values()],
+        [current.limits_nano[window_id] for window_id in moves],
+        _rows(reservations),
+    )
+    return fits
+
+
 async def write_group(
     connection: HotConnection, version: int, moves: Moves, reservations: Sequence[Reservation]
 ) -> tuple[int, datetime]:
@@ -62,10 +134,23 @@ async def write_group(
 
     Returns the version that they have, and the database's time.
     """
-    rows = orjson.dumps([reservation._asdict() for reservation in reservations], default=str).decode()
     held = [move.reserved_nano for move in moves.values()]
-    written, now = await connection.fetchrow(_WRITE, version, list(moves), held, rows)
+    written, now = await connection.fetchrow(_WRITE, version, list(moves), held, _rows(reservations))
     return written, now
+
+
+def _rows(reservations: Sequence[Reservation]) -> str:
+    return orjson.dumps([reservation._asdict() for reservation in reservations], default=str).decode()
+
+
+async def settle_if_open(connection: HotConnection, entries: Sequence[Entry], moves: Moves) -> bool:
+    """Delete the reservations of *entries*, move what they hold, and append them; return whether it was done.
+
+    It is not, and nothing was, if any of them is not open or does not hold what its entry says.
+    """
+    columns = zip(*moves.values(), strict=True) if moves else ((), (), ())
+    are_open: bool = await connection.fetchval(_SETTLE, *statement.rows_of(entries), list(moves), *columns)
+    return are_open
 
 
 async def take_reservations(connection: HotConnection, ids: Sequence[UUID]) -> dict[UUID, Hold]:

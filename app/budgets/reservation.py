@@ -4,6 +4,7 @@ It ends exactly once: settled, estimated or released by the process that made it
 process is dead. A settlement that comes after the sweep becomes a correction, never a second charge.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import add
@@ -26,6 +27,8 @@ class Move(NamedTuple):
 Moves = dict[int, Move]
 """What changes in each window, by its id."""
 
+_Sums = defaultdict[tuple[int, ...], list[int]]
+"""The members of a Move, by the windows that calls count in together."""
 _Written = Mapping[UUID, Sequence[tuple[str, int, tuple[int, ...]]]]
 
 CORRECTION: Final = "correction"
@@ -96,7 +99,8 @@ def _to_write(
     entry: Entry, taken: Mapping[UUID, Hold], rows: Sequence[tuple[str, int, tuple[int, ...]]]
 ) -> Entry | None:
     if entry.id in taken:
-        return entry._replace(budget_window_ids=taken[entry.id].window_ids)
+        window_ids = taken[entry.id].window_ids
+        return entry if entry.budget_window_ids == window_ids else entry._replace(budget_window_ids=window_ids)
     if not rows:
         return entry._replace(flags=(*entry.flags, UNRESERVED))
     if all(ending == "orphaned" for ending, _, _ in rows):
@@ -111,10 +115,10 @@ def _to_write(
 
 def holds_of(reservations: Iterable[Reservation]) -> Moves:
     """Return what moves in the windows when *reservations* are made."""
-    moves: Moves = {}
+    sums: _Sums = defaultdict(lambda: [0, 0, 0])
     for reservation in reservations:
-        _add(moves, reservation.budget_window_ids, Move(reserved_nano=reservation.ceiling_nano))
-    return moves
+        sums[reservation.budget_window_ids][0] += reservation.ceiling_nano
+    return _spread(sums)
 
 
 def moves_of(entries: Iterable[Entry], taken: Mapping[UUID, Hold]) -> Moves:
@@ -122,12 +126,14 @@ def moves_of(entries: Iterable[Entry], taken: Mapping[UUID, Hold]) -> Moves:
 
     Of a call whose cost was estimated, the rest of its ceiling is withheld: it may have been billed all the same.
     """
-    moves: Moves = {}
+    sums: _Sums = defaultdict(lambda: [0, 0, 0])
     for hold in taken.values():
-        _add(moves, hold.window_ids, Move(reserved_nano=-hold.ceiling_nano))
+        sums[hold.window_ids][0] -= hold.ceiling_nano
     for entry in entries:
-        _add(moves, entry.budget_window_ids, Move(spent_nano=entry.cost_nano, withheld_nano=_withheld(entry)))
-    return moves
+        total = sums[entry.budget_window_ids]
+        total[1] += entry.cost_nano
+        total[2] += _withheld(entry)
+    return _spread(sums)
 
 
 def _withheld(entry: Entry) -> int:
@@ -138,9 +144,13 @@ def _withheld(entry: Entry) -> int:
     return max(0, entry.ceiling_nano - entry.cost_nano)
 
 
-def _add(moves: Moves, window_ids: Iterable[int], move: Move) -> None:
-    for window_id in window_ids:
-        moves[window_id] = Move._make(map(add, moves.get(window_id, Move()), move))
+def _spread(sums: _Sums) -> Moves:
+    """Return what moves in each window, given what moves in those that calls count in together."""
+    moves: Moves = {}
+    for window_ids, total in sums.items():
+        for window_id in window_ids:
+            moves[window_id] = Move._make(map(add, moves.get(window_id, Move()), total))
+    return moves
 
 
 def orphaned(reservations: Iterable[Reservation], now: datetime) -> list[Entry]:

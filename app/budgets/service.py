@@ -17,7 +17,7 @@ from app.budgets.admission import Demand, Grant, Shortfall, Window, reserve
 from app.budgets.budget import Payer
 from app.budgets.hold_service import Holds
 from app.budgets.refusal import Unpriced, refusal
-from app.budgets.reservation import Reservation, holds_of, moves_of, orphaned, settle
+from app.budgets.reservation import Hold, Reservation, holds_of, moves_of, orphaned, settle
 from app.budgets.windows_service import BudgetsChanged, WindowService
 from app.core.clock import Clock, monotonic_seconds
 from app.core.db import Database, DatabaseUnavailable, HotConnection
@@ -35,7 +35,6 @@ _RETRY_SECONDS: Final = 0.25
 _POLL_SECONDS: Final = 0.1
 """How often a call that waits for room looks for what other processes gave back."""
 _UNPRICED: Final = Demand(Nano(0), Nano(0), Nano(0))
-
 
 _Answer = Grant | Shortfall | Unpriced | None
 
@@ -69,7 +68,7 @@ class BudgetService:
         self._reserving: GroupCommit[_Asked, _Answer] = GroupCommit(self._reserve, batch_max=_BATCH_MAX)
         self._releasing: GroupCommit[UUID, None] = GroupCommit(self._release, batch_max=_BATCH_MAX)
         self.process_id = uuid4()
-        ledger.settle_with(self._claim)
+        ledger.settle_with(self._settle)
 
     async def start(self) -> None:
         """Say that this process is alive, before it makes its first reservation."""
@@ -195,34 +194,42 @@ class BudgetService:
     async def _reserve(self, asked: Sequence[_Asked]) -> Sequence[_Answer]:
         """Answer a whole group in one commit: those that fit are held and written, the others leave no trace.
 
-        Who makes a budget keeps reservations from being inserted until it is committed, and counts those that are open
-        by then. So a group that finds the budgets changed as it is written begins again, and no call is missed.
+        Whoever makes a budget keeps reservations from being inserted until it is committed, and counts those that are
+        open by then. A group that finds the budgets changed as it is written begins again: no call is missed.
         """
         payers = [each.reservation.payer for each in asked]
         is_prepared = self._windows.knows(payers)
         async with self._db.hot_connection() as connection:
+            if is_prepared and (answers := await self._reserve_at_once(connection, asked, payers)) is not None:
+                return answers
             while True:
                 if not is_prepared:
                     await self._windows.prepare(connection, payers)
                 with suppress(BudgetsChanged):
-                    return await self._reserve_group(connection, asked, payers)
+                    return await self._reserve_one_by_one(connection, asked, payers)
                 is_prepared = False
 
-    async def _reserve_group(
+    async def _reserve_at_once(
+        self, connection: HotConnection, asked: Sequence[_Asked], payers: Sequence[Payer]
+    ) -> Sequence[_Answer] | None:
+        """Answer a group whose budgets have room for all of it, in one statement; None, and no trace, if they have not.
+
+        What each call gets is the same as one by one: where there is room for all, none meets another.
+        """
+        if any(each.claim is not None for each in asked):
+            return None
+        imagined, current = self._windows.imagine(payers)
+        answers, granted = _admit(asked, imagined)
+        fits = await repository.write_if_room(connection, current, holds_of(granted), granted)
+        return answers if fits else None
+
+    async def _reserve_one_by_one(
         self, connection: HotConnection, asked: Sequence[_Asked], payers: Sequence[Payer]
     ) -> Sequence[_Answer]:
         async with connection.transaction():
-            locked = await self._windows.lock(connection, payers)
-            answers: list[_Answer] = [
-                _answer(each.reservation.model, each.demand, windows)
-                for each, windows in zip(asked, locked, strict=True)
-            ]
+            answers, _ = _admit(asked, await self._windows.lock(connection, payers))
             await self._claim_keys(connection, asked, answers)
-            granted = [
-                each.reservation.granted(answer.ceiling_nano, answer.window_ids)
-                for each, answer in zip(asked, answers, strict=True)
-                if isinstance(answer, Grant)
-            ]
+            granted = _granted(asked, answers)
             moves = holds_of(granted)
             version, now = await repository.write_group(connection, self._windows.version, moves, granted)
             self._windows.require_current(payers, version, now)
@@ -251,17 +258,38 @@ class BudgetService:
             else:
                 return [None] * len(ids)
 
-    async def _claim(self, connection: HotConnection, entries: Sequence[Entry]) -> list[Entry]:
-        """Take the reservations of *entries* and return what must be written, in the transaction that writes it."""
-        ids = [entry.id for entry in entries]
-        taken = await repository.take_reservations(connection, ids)
-        missing = [entry_id for entry_id in ids if entry_id not in taken]
-        written = await self._ledger.written(connection, missing) if missing else {}
-        to_write, moves = settle(entries, taken, written)
-        await windows_repository.move(connection, moves)
-        answers = {entry_id: self._answers[entry_id] for entry_id in taken if entry_id in self._answers}
-        await self._idempotency.store(connection, answers)
-        return to_write
+    async def _settle(self, connection: HotConnection, entries: Sequence[Entry]) -> None:
+        """Write a group of settlements in one commit: in one statement if each ends the reservation that it knows."""
+        answers = {entry.id: self._answers[entry.id] for entry in entries if entry.id in self._answers}
+        remembered = {entry.id: Hold(entry.ceiling_nano, entry.budget_window_ids) for entry in entries}
+        if not answers and await repository.settle_if_open(connection, entries, moves_of(entries, remembered)):
+            return
+        async with connection.transaction():
+            ids = [entry.id for entry in entries]
+            taken = await repository.take_reservations(connection, ids)
+            missing = [entry_id for entry_id in ids if entry_id not in taken]
+            written = await self._ledger.written(connection, missing) if missing else {}
+            to_write, moves = settle(entries, taken, written)
+            await windows_repository.move(connection, moves)
+            kept = {entry_id: answer for entry_id, answer in answers.items() if entry_id in taken}
+            await self._idempotency.store(connection, kept)
+            await self._ledger.write(connection, to_write)
+
+
+def _admit(asked: Sequence[_Asked], windows: Sequence[Sequence[Window]]) -> tuple[list[_Answer], list[Reservation]]:
+    """Return the answer to each, and the reservations of those that are granted."""
+    answers: list[_Answer] = [
+        _answer(each.reservation.model, each.demand, own) for each, own in zip(asked, windows, strict=True)
+    ]
+    return answers, _granted(asked, answers)
+
+
+def _granted(asked: Sequence[_Asked], answers: Sequence[_Answer]) -> list[Reservation]:
+    return [
+        each.reservation.granted(answer.ceiling_nano, answer.window_ids)
+        for each, answer in zip(asked, answers, strict=True)
+        if isinstance(answer, Grant)
+    ]
 
 
 def _answer(model: str, demand: Demand | None, windows: Sequence[Window]) -> Grant | Shortfall | Unpriced:

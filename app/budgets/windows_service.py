@@ -1,16 +1,20 @@
 """The windows that calls count in: which, and what is left in them. Used inside the transactions of `service.py`."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from app.budgets import windows_repository as repository
-from app.budgets.admission import Window
+from app.budgets.admission import CurrentWindows, Window
 from app.budgets.budget import Budget, BudgetBook, Payer
 from app.budgets.periods import Span
 from app.core.db import HotConnection
 
 _NONE: Final = BudgetBook(0, ())
+_ROOM: Final = 10**30
+"""More than anything can cost."""
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class BudgetsChanged(Exception):
@@ -65,6 +69,23 @@ class WindowService:
             self._current.clear()
             raise BudgetsChanged
         return [[windows[budget.id] for budget in self._book.find(payer)] for payer in payers]
+
+    def imagine(self, payers: Sequence[Payer]) -> tuple[list[list[Window]], CurrentWindows]:
+        """Return windows as `lock` does, but with room for everything, and what must be true for that to be right.
+
+        A group that is admitted by them may be written where the database finds the room, and in no other case.
+        """
+        windows: dict[str, Window] = {}
+        starts_at, ends_at = _FIRST, _LAST
+        for budget in self._budgets_of(payers):
+            span, window_id = self._current[budget.id]
+            windows[budget.id] = Window(window_id, budget, span, extra_nano=_ROOM, spent_nano=0, reserved_nano=0)
+            starts_at = max(starts_at, span.starts_at)
+            ends_at = min(ends_at, span.ends_at or _LAST)
+        limits = {each.id: each.budget.limit_nano if each.budget.refuses else None for each in windows.values()}
+        of_payer = {payer: [windows[budget.id] for budget in self._book.find(payer)] for payer in set(payers)}
+        current = CurrentWindows(self._book.version, starts_at, ends_at, limits)
+        return [of_payer[payer] for payer in payers], current
 
     @property
     def version(self) -> int:

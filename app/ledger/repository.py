@@ -6,33 +6,23 @@ from typing import Final
 from uuid import UUID
 
 import asyncpg
-import orjson
 from sqlalchemy import BigInteger, all_, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.ledger import statement
 from app.ledger.entries import Entry
 from app.ledger.models import LedgerEntry
 
 _ENTRIES_MAX: Final = 20
-_COLUMNS: Final = ", ".join(Entry._fields)
-
-# One statement for a whole batch, which travels as one JSON text: an array for each of thirty columns would take the
-# gateway five times as long to write. An entry that is already there is left alone, so that a batch whose commit was
-# not acknowledged can be sent again without charging anybody twice. The marks for the roll-up ride along; they are
-# plain new rows, never merged with those that are there (`rollup_models.ledger_changes` says why).
 _INSERT: Final = f"""
-WITH marks AS (INSERT INTO ledger_changes (minute) SELECT unnest($2::timestamptz[]))
-INSERT INTO ledger_entries ({_COLUMNS})
-SELECT {_COLUMNS} FROM json_populate_recordset(NULL::ledger_entries, ($1::text)::json)
-ON CONFLICT (id, settled_at) DO NOTHING
-"""  # noqa: S608 - made of constants
+WITH entries AS MATERIALIZED ({statement.ROWS}), marks AS ({statement.MARK % "true"})
+{statement.INSERT % "true"}
+"""
 
 
 async def insert_entries(connection: "asyncpg.Connection[asyncpg.Record]", entries: Sequence[Entry]) -> None:
     """Append *entries* in one commit, and mark their minutes; those that are there already are skipped."""
-    minutes = {entry.settled_at.replace(second=0, microsecond=0) for entry in entries}
-    rows = orjson.dumps([entry._asdict() for entry in entries], default=str).decode()  # asyncpg has UUIDs of its own
-    await connection.execute(_INSERT, rows, sorted(minutes))
+    await connection.execute(_INSERT, *statement.rows_of(entries))
 
 
 async def find_written(

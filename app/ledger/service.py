@@ -27,12 +27,8 @@ _RECEIPT_WAIT_SECONDS: Final = (0.0, 0.05, 0.15, 0.3)
 _PARTITION_CHECK_SECONDS: Final = 3_600.0
 
 
-Claim = Callable[[HotConnection, Sequence[Entry]], Awaitable[list[Entry]]]
-"""Asked inside the transaction that writes entries: returns those that may be written, each in its final form."""
-
-
-async def _claim_all(_: HotConnection, entries: Sequence[Entry]) -> list[Entry]:
-    return list(entries)
+Settle = Callable[[HotConnection, Sequence[Entry]], Awaitable[None]]
+"""Writes entries, all of them or none, in one commit with what goes with them."""
 
 
 class LedgerService:
@@ -48,7 +44,7 @@ class LedgerService:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
-        self._claim: Claim = _claim_all
+        self._settle: Settle = self.write
         self._group: GroupCommit[Entry, None] = GroupCommit(self._flush, batch_max=_BATCH_MAX)
 
     @property
@@ -56,9 +52,9 @@ class LedgerService:
         """How many entries are not committed yet."""
         return self._group.pending
 
-    def settle_with(self, claim: Claim) -> None:
-        """Let *claim* decide, in the transaction that writes them, which entries may be written."""
-        self._claim = claim
+    def settle_with(self, settle: Settle) -> None:
+        """Let *settle* write what is appended, in one commit with what it is responsible for."""
+        self._settle = settle
 
     def admit(self) -> None:
         """Raise Unavailable when a call made now could not be written: such a call must not be sent upstream."""
@@ -152,8 +148,8 @@ class LedgerService:
             self._metrics.ledger_pending(self._group.pending)
             started = monotonic_seconds()
             try:
-                async with self._db.hot_connection() as connection, connection.transaction():
-                    await self.write(connection, await self._claim(connection, entries))
+                async with self._db.hot_connection() as connection:
+                    await self._settle(connection, entries)
             except DatabaseUnavailable as error:
                 if self._database_health.is_up:
                     self.health.down(error.reason)

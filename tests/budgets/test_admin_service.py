@@ -179,10 +179,9 @@ async def test_a_settlement_that_is_not_committed_yet_is_waited_for(db: Database
     async with db.hot_connection() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        [written] = await budgets._claim(connection, [entry])
+        await budgets._settle(connection, [entry])
         creating = asyncio.create_task(admin.create(new_budget(), "key_admin"))
         await until(lambda: _waits_for_a_lock(db))
-        await budgets._ledger.write(connection, [written])
         await transaction.commit()
 
     made = await creating

@@ -50,11 +50,18 @@ async def callers(budgets: BudgetService, concurrency: int) -> Round:
     async def caller() -> None:
         while time.monotonic() < deadline:
             reservation = make_reservation(process_id=budgets.process_id, user_id="user_bench")
-            entry = make_entry(id=reservation.id, request_id=reservation.request_id)
             started = time.perf_counter()
-            await budgets.reserve(reservation, DEMAND)
+            grant = await budgets.reserve(reservation, DEMAND)
             figures.reserve_ms.append((time.perf_counter() - started) * 1_000)
-            budgets.settle(entry)
+            assert grant is not None
+            budgets.settle(
+                make_entry(
+                    id=reservation.id,
+                    request_id=reservation.request_id,
+                    ceiling_nano=grant.ceiling_nano,
+                    budget_window_ids=grant.window_ids,
+                )
+            )
             figures.calls += 1
 
     before = time.process_time()
