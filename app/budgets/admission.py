@@ -96,9 +96,10 @@ def reserve(demand: Demand, windows: Sequence[Window]) -> Grant | Shortfall:
     limiting = [window for window in windows if window.budget.refuses]
     if not limiting:
         return _hold(min(demand.ceiling_nano, LIMIT_NANO_MAX), windows, must_be_capped=False)
-    tightest = min(limiting, key=lambda window: window.headroom_nano)
-    if demand.least_nano > tightest.headroom_nano:
+    headroom_nano = min([window.headroom_nano for window in limiting])
+    if demand.least_nano > headroom_nano:
         spent = [window for window in limiting if demand.least_nano > window.unspent_nano]
+        tightest = min(limiting, key=lambda window: window.headroom_nano)
         blocking = min(spent, key=lambda window: window.unspent_nano, default=tightest)
         return Shortfall(
             budget=blocking.budget,
@@ -110,7 +111,7 @@ def reserve(demand: Demand, windows: Sequence[Window]) -> Grant | Shortfall:
             least_nano=demand.least_nano,
             is_spent=bool(spent),
         )
-    return _hold(Nano(min(demand.capped_nano, tightest.headroom_nano)), windows, must_be_capped=True)
+    return _hold(Nano(min(demand.capped_nano, headroom_nano)), windows, must_be_capped=True)
 
 
 def _hold(ceiling_nano: Nano, windows: Sequence[Window], *, must_be_capped: bool) -> Grant:
