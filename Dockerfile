@@ -57,4 +57,4 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
         sys.exit(weir.getresponse().status != 200)"]
 # Weir stops accepting, lets streams and settlements finish within WEIR_SERVER__SHUTDOWN_GRACE_SECONDS, and ends.
 STOPSIGNAL SIGTERM
-CMD ["python", "-m", "app.cli", "serve"]
+CMD ["python", "-m", "app", "serve"]

@@ -90,7 +90,7 @@ $(VENV)/.runtime: requirements/runtime.lock pyproject.toml $(VENV)/.installer
 	@echo "Installing Weir's dependencies ..."
 	@$(UV) --require-hashes -r requirements/runtime.lock
 	@printf '%s\n' "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/weir.pth"
-	@printf '#!/bin/sh\nexec "%s" -m app.cli "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/weir && chmod +x $(BIN)/weir
+	@printf '#!/bin/sh\nexec "%s" -m app "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/weir && chmod +x $(BIN)/weir
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.lock $(VENV)/.runtime

@@ -109,7 +109,8 @@ def uvicorn_options(settings: Server) -> dict[str, object]:
 def run_here(settings: Server, listener: socket.socket) -> int:
     """Serve in this process until SIGTERM or SIGINT; return the exit status."""
     config = uvicorn.Config(APP, factory=True, **uvicorn_options(settings))  # type: ignore[arg-type]
-    config.load()
+    with collector_off():
+        config.load()
     tune_collector()
     server = DrainingServer(config)
     server.run(sockets=[listener])
@@ -143,8 +144,15 @@ def run_workers(listener: socket.socket) -> int:
             return status
 
 
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Collect nothing while modules are imported inside: none of that is garbage."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
 def tune_collector() -> None:
     """Leave what was imported out of every collection, and collect less often."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)

@@ -5,12 +5,13 @@ It must never hold a body, a header, a query string or a key.
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-from opentelemetry.trace import Span
+from typing import TYPE_CHECKING, Any, Final
 
 from app.core.money import Nano
 from app.errors import Operational, WeirError
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 SCOPE_KEY: Final = "weir.call"
 QUIET_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -59,7 +60,7 @@ class CallContext:
     error_code: str | None = None
     trouble: str | None = None
     """What happened, in words for operators, when Weir or an upstream could not answer."""
-    span: Span | None = None
+    span: "Span | None" = None
 
     def fail(self, error: WeirError) -> None:
         """Note that the call ends with *error*, whether it becomes an answer, an event in a stream or a cut one."""

@@ -3,25 +3,27 @@
 It must never send a request, a local variable, a person or a secret.
 """
 
-from typing import TYPE_CHECKING, Final
-
-import sentry_sdk
-from sentry_sdk.transport import Transport
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
 from app.observability.redaction import redact_value
 from app.setting_groups import Sentry
 
 if TYPE_CHECKING:
+    from sentry_sdk.transport import Transport
     from sentry_sdk.types import Event, Hint
 
+_SDK: Final = "sentry_sdk"
 _FLUSH_SECONDS_MAX: Final = 2.0
 _DROPPED: Final = ("request", "user", "breadcrumbs", "extra", "server_name", "modules")
 
 
-def init(settings: Sentry, *, release: str | None = None, transport: Transport | None = None) -> None:
+def init(settings: Sentry, *, release: str | None = None, transport: "Transport | None" = None) -> None:
     """Start reporting if a DSN is set; *transport* takes the place of Sentry's own, which sends from a thread."""
     if settings.dsn is None:
         return
+    sentry_sdk = importlib.import_module(_SDK)  # not before it is needed, as that takes a tenth of a second
     # Personal data is off by default; saying so is deprecated.
     sentry_sdk.init(
         dsn=settings.dsn.get_secret_value(),
@@ -42,7 +44,8 @@ def init(settings: Sentry, *, release: str | None = None, transport: Transport |
 
 def capture(error: BaseException, request_id: str) -> None:
     """Report *error* under the id of its call; does nothing while Sentry is off."""
-    if not sentry_sdk.is_initialized():
+    sentry_sdk: Any = sys.modules.get(_SDK)
+    if sentry_sdk is None or not sentry_sdk.is_initialized():
         return
     with sentry_sdk.new_scope() as scope:
         scope.set_tag("request_id", request_id)
@@ -51,6 +54,9 @@ def capture(error: BaseException, request_id: str) -> None:
 
 def close() -> None:
     """Send what is waiting, for at most two seconds, and stop reporting."""
+    sentry_sdk: Any = sys.modules.get(_SDK)
+    if sentry_sdk is None:
+        return
     sentry_sdk.get_client().close(timeout=_FLUSH_SECONDS_MAX)
     sentry_sdk.get_global_scope().set_client(None)
 

@@ -10,6 +10,7 @@ from typing import Final
 # The first name of a place decides, except that a feature's routers, jobs and auth are doors.
 LAYERS: Final = {
     "process": {
+        "__main__",
         "banner",
         "cli",
         "doctor",

@@ -80,7 +80,7 @@ def test_the_image_keeps_its_promises(dockerfile: str) -> None:
         ("USER", "USER 10001:10001\n", ""),
         ("HEALTHCHECK", "'/healthz'", "'/'"),
         ("STOPSIGNAL", "SIGTERM", "SIGKILL"),
-        ("CMD", 'CMD ["python", "-m", "app.cli", "serve"]', "CMD python -m app.cli serve"),
+        ("CMD", 'CMD ["python", "-m", "app", "serve"]', "CMD python -m app serve"),
         ("dependencies", "--require-hashes ", ""),
         ("nothing", "COPY LICENSE", "ADD https://example.org/LICENSE"),
         ("only wheels", "--only-binary=:all: ", ""),

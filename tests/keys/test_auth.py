@@ -119,7 +119,7 @@ async def test_a_key_that_the_command_line_revokes_stops_in_the_running_weir(wei
         "WEIR_REDIS_URL": redis_url.get_secret_value(),
         "WEIR_KEYS__PEPPER": PEPPER,
     }
-    command = [sys.executable, "-m", "app.cli", "keys", "revoke", minted.id]
+    command = [sys.executable, "-m", "app", "keys", "revoke", minted.id]
 
     ended = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, check=False)
     assert ended.returncode == 0, ended.stderr

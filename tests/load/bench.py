@@ -93,7 +93,7 @@ def main() -> None:
         simulator, relay, weir = free_port(), free_port(), free_port()
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="weir-bench-"))
         Path(directory).chmod(0o711)
-        stack.enter_context(process(["app.cli", "simulate", "--port", str(simulator)], simulator, core=1))
+        stack.enter_context(process(["app", "simulate", "--port", str(simulator)], simulator, core=1))
         upstream = f"http://127.0.0.1:{simulator}"
         bare = ["uvicorn", "tests.load.bare_relay:app", "--port", str(relay), "--no-access-log", "--log-level", "error"]
         pids = {
@@ -102,7 +102,7 @@ def main() -> None:
                 weir,
                 stack.enter_context(
                     process(
-                        ["app.cli", "serve", "--port", str(weir)],
+                        ["app", "serve", "--port", str(weir)],
                         weir,
                         core=0,
                         WEIR_DATA_DIR=f"{directory}/data",

@@ -1,12 +1,9 @@
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection
 
 from app.core import schema
 from app.core.db import Database
@@ -61,19 +58,9 @@ def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     schema.needed_revision.cache_clear()
 
 
-async def alembic(db: Database, step: Callable[[Config], None]) -> None:
-    """Run one of Alembic's commands on *db*."""
-
-    def run(connection: Connection) -> None:
-        config = schema._config()
-        config.attributes["connection"] = connection
-        step(config)
-
-    await schema.change(db, run)
-
-
 async def downgrade(db: Database, revision: str) -> None:
-    await alembic(db, lambda config: command.downgrade(config, revision))
+    """Go down to *revision*, which may be "-1"."""
+    await schema.change(db, lambda connection: schema.run_alembic(connection, "downgrade", revision))
 
 
 class Holder:

@@ -44,7 +44,7 @@ def serve(settings: Settings, **changes: str) -> subprocess.Popen[str]:
         **changes,
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "app.cli", "serve"],
+        [sys.executable, "-m", "app", "serve"],
         env=environment,
         text=True,
         stdout=subprocess.PIPE,

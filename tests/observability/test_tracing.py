@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from app.errors import UpstreamTimeout
 from app.observability.context import CallContext, call_context
-from app.observability.tracing import OtlpTracer, Tracer, build_tracer
+from app.observability.otlp import OtlpTracer
+from app.observability.tracing import Tracer, build_tracer
 from app.setting_groups import Tracing
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 PATIENCE_SECONDS = 45
-_COMMAND = [sys.executable, "-m", "app.cli"]
+_COMMAND = [sys.executable, "-m", "app"]
 # Makes its standard input the terminal of a session of its own, where a Ctrl-C that is typed becomes a SIGINT.
 _IN_TERMINAL = [
     sys.executable,

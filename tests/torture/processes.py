@@ -44,7 +44,7 @@ class Program:
         """How often it came up."""
         self.failed_starts = 0
         """How often it ended by itself, as when the database was not there yet."""
-        self._command = [sys.executable, "-m", "app.cli", *command, "--port", str(self.port)]
+        self._command = [sys.executable, "-m", "app", *command, "--port", str(self.port)]
         self._directory = directory
         self._environment = environment(directory, **(variables or {}))
         self._is_up = asyncio.Event()
