@@ -87,7 +87,7 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
         rollups = RollupService(db, settings.ledger)
         idempotency = IdempotencyService(db, settings.idempotency)
         budgets = BudgetService(db, ledger, idempotency, settings.budgets, clock)
-        await budgets.start()
+        await budgets.lease.beat()
         reservations = ReservationDesk(prices, budgets, idempotency, TokenCounts(), settings.budgets)
         keys = KeyService(db, settings.keys.pepper.get_secret_value().encode(), settings.keys, clock)
         openings = OpeningService(db, ledger)
@@ -110,7 +110,7 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
             prices.keep_fresh(),
             *_reconciling(settings, db, metrics, clock),
         )
-        settlement = Settlement(prices, budgets, clock, withholds_estimates=settings.budgets.withhold_estimates)
+        settlement = Settlement(prices, budgets, clock)
         yield Wiring(
             bill=BillService(db, rollups, clock),
             budget_admin=budget_admin,

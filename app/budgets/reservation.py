@@ -80,7 +80,9 @@ class Reservation(NamedTuple):
         return Hold(self.ceiling_nano, self.budget_window_ids)
 
 
-def settle(entries: Sequence[Entry], taken: Mapping[UUID, Hold], written: _Written) -> tuple[list[Entry], Moves]:
+def settle(
+    entries: Sequence[Entry], taken: Mapping[UUID, Hold], written: _Written, *, withholds_estimates: bool = True
+) -> tuple[list[Entry], Moves]:
     """Return what the ledger must gain when *entries* settle, and what moves in the windows of budgets.
 
     *taken* are the reservations that were still open, and are deleted in the same transaction. For all others,
@@ -92,7 +94,17 @@ def settle(entries: Sequence[Entry], taken: Mapping[UUID, Hold], written: _Writt
     """
     found = (_to_write(entry, taken, written.get(entry.id, ())) for entry in entries)
     to_write = [entry for entry in found if entry is not None]
+    if withholds_estimates:
+        to_write = [_marked(entry) for entry in to_write]
     return to_write, moves_of(to_write, taken)
+
+
+def _marked(entry: Entry) -> Entry:
+    """Return an entry with a flag if its budgets withhold what it may have cost beyond its estimate."""
+    if entry.ending != "estimated" or not entry.budget_window_ids or entry.price_id is None:
+        return entry
+    most_nano = 0 if CORRECTION in entry.flags else entry.ceiling_nano
+    return entry._replace(flags=(*entry.flags, WITHHELD)) if entry.cost_nano < most_nano else entry
 
 
 def _to_write(

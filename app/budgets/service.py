@@ -1,7 +1,4 @@
-"""Nothing is sent upstream without a committed reservation, and each reservation ends exactly once.
-
-The reservations of a process that died, whenever and however, are found by any other and charged at their ceilings.
-"""
+"""Nothing is sent upstream without a committed reservation, and each reservation ends exactly once."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,8 +13,9 @@ from app.budgets import repository, windows_repository
 from app.budgets.admission import Demand, Grant, Shortfall, Window, reserve
 from app.budgets.budget import Payer
 from app.budgets.hold_service import Holds
+from app.budgets.lease_service import Lease
 from app.budgets.refusal import Unpriced, refusal
-from app.budgets.reservation import Hold, Reservation, holds_of, moves_of, orphaned, settle
+from app.budgets.reservation import Hold, Reservation, holds_of, moves_of, settle
 from app.budgets.windows_service import BudgetsChanged, WindowService
 from app.core.clock import Clock, monotonic_seconds
 from app.core.db import Database, DatabaseUnavailable, HotConnection
@@ -47,7 +45,7 @@ class _Asked(NamedTuple):
 
 
 class BudgetService:
-    """Reserves before a call, settles after it, sweeps after the dead."""
+    """Reserves before a call, settles after it."""
 
     def __init__(
         self,
@@ -62,18 +60,13 @@ class BudgetService:
         self._idempotency = idempotency
         self._answers: dict[UUID, StoredAnswer] = {}
         self._settings = settings
-        self._clock = clock
         self._windows = WindowService()
         self._holds = Holds()
         self._reserving: GroupCommit[_Asked, _Answer] = GroupCommit(self._reserve, batch_max=_BATCH_MAX)
         self._releasing: GroupCommit[UUID, None] = GroupCommit(self._release, batch_max=_BATCH_MAX)
         self.process_id = uuid4()
+        self.lease = Lease(db, self.process_id, settings, ledger, clock)
         ledger.settle_with(self._settle)
-
-    async def start(self) -> None:
-        """Say that this process is alive, before it makes its first reservation."""
-        async with self._db.hot_connection() as connection:
-            await repository.beat(connection, self.process_id)
 
     async def reserve(
         self, reservation: Reservation, demand: Demand | None, claim: KeyClaim | None = None
@@ -143,42 +136,8 @@ class BudgetService:
             self._holds.end(reservation_id)
 
     async def keep_alive(self) -> None:
-        """Beat, and sweep after processes that do not, until cancelled."""
-        while True:
-            try:
-                async with self._db.hot_connection() as connection:
-                    await repository.beat(connection, self.process_id)
-                await self.sweep()
-                await self._release_strays()
-            except DatabaseUnavailable:
-                pass  # nobody can sweep us either, as that takes the same database
-            except Exception as error:  # noqa: BLE001 - the next beat must come
-                _log.error("sweep_failed", reason=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(self._settings.heartbeat_interval_seconds)
-
-    async def sweep(self) -> int:
-        """Charge the open reservations of dead processes at their ceilings; return how many there were."""
-        lease_seconds = self._settings.lease_seconds
-        count = 0
-        while True:
-            async with self._db.hot_connection() as connection, connection.transaction():
-                orphans = await repository.take_orphans(connection, lease_seconds, _BATCH_MAX)
-                entries = orphaned(orphans, self._clock())
-                held = {orphan.id: orphan.hold for orphan in orphans}
-                await windows_repository.move(connection, moves_of(entries, held))
-                await self._ledger.write(connection, entries)
-                await repository.forget_dead_processes(connection, lease_seconds)
-            if not orphans:
-                return count
-            count += len(orphans)
-            _log.warning("reservations_orphaned", count=len(orphans))
-
-    async def _release_strays(self) -> None:
-        """Release what was committed after its caller was told that it failed: nothing was sent for it."""
-        async with self._db.hot_connection() as connection:
-            open_ids = await repository.find_open(connection, self.process_id)
-        for stray in self._holds.find_unknown(open_ids):
-            self.release(stray)
+        """Keep the lease of this process until cancelled."""
+        await self.lease.keep(self._holds, self.release)
 
     async def close(self) -> None:
         """Leave: what is released is released, and this process is not waited for. The ledger must be closed before."""
@@ -186,8 +145,7 @@ class BudgetService:
             async with asyncio.timeout(self._settings.lease_seconds):
                 await self._reserving.drain()
                 await self._releasing.drain()
-            async with self._db.hot_connection() as connection:
-                await repository.delete_process(connection, self.process_id)
+            await self.lease.end()
         except (TimeoutError, DatabaseUnavailable):
             _log.warning("process_not_signed_off", process_id=str(self.process_id))
 
@@ -261,15 +219,17 @@ class BudgetService:
     async def _settle(self, connection: HotConnection, entries: Sequence[Entry]) -> None:
         """Write a group of settlements in one commit: in one statement if each ends the reservation that it knows."""
         answers = {entry.id: self._answers[entry.id] for entry in entries if entry.id in self._answers}
+        withholds = self._settings.withhold_estimates
         remembered = {entry.id: Hold(entry.ceiling_nano, entry.budget_window_ids) for entry in entries}
-        if not answers and await repository.settle_if_open(connection, entries, moves_of(entries, remembered)):
+        to_write, moves = settle(entries, remembered, {}, withholds_estimates=withholds)
+        if not answers and await repository.settle_if_open(connection, to_write, moves):
             return
         async with connection.transaction():
             ids = [entry.id for entry in entries]
             taken = await repository.take_reservations(connection, ids)
             missing = [entry_id for entry_id in ids if entry_id not in taken]
             written = await self._ledger.written(connection, missing) if missing else {}
-            to_write, moves = settle(entries, taken, written)
+            to_write, moves = settle(entries, taken, written, withholds_estimates=withholds)
             await windows_repository.move(connection, moves)
             kept = {entry_id: answer for entry_id, answer in answers.items() if entry_id in taken}
             await self._idempotency.store(connection, kept)

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from app.budgets.reservation import WITHHELD
 from app.budgets.service import BudgetService
 from app.core.clock import Clock, monotonic_seconds
 from app.core.money import Nano
@@ -25,13 +24,10 @@ OVERRUN: Final = "overrun"
 class Settlement:
     """Ends attempts: each exactly once, in exactly one of four ways."""
 
-    def __init__(
-        self, prices: PriceService, budgets: BudgetService, clock: Clock, *, withholds_estimates: bool
-    ) -> None:
+    def __init__(self, prices: PriceService, budgets: BudgetService, clock: Clock) -> None:
         self._prices = prices
         self._budgets = budgets
         self._clock = clock
-        self._withholds = withholds_estimates
 
     def settle(self, attempt: Attempt, outcome: Outcome, usage: Usage, status: int) -> Nano:
         """End *attempt* with the usage that the upstream reported; return what it costs.
@@ -63,8 +59,8 @@ class Settlement:
     def _end(self, attempt: Attempt, ending: Ending, outcome: Outcome, usage: Usage, status: int) -> Nano:
         self._mark(attempt)
         charge = _FREE if ending == "released" else self._charge(attempt, usage)
-        if ending == "estimated":
-            charge = self._bounded(attempt, charge)
+        if ending == "estimated" and charge.price is not None:  # no more than the call can have cost
+            charge = charge._replace(cost=min(charge.cost, attempt.ceiling_nano))
         now = self._clock()
         total_seconds = monotonic_seconds() - attempt.context.started_seconds
         self._budgets.settle(
@@ -107,18 +103,6 @@ class Settlement:
         )
         _note(attempt, outcome, usage, charge.cost)
         return charge.cost
-
-    def _bounded(self, attempt: Attempt, charge: Charge) -> Charge:
-        """Return an estimate that is no more than the call can have cost.
-
-        What it may have cost beyond the estimate is flagged, for its budgets to withhold.
-        """
-        if charge.price is None:
-            return charge
-        bounded = charge._replace(cost=min(charge.cost, attempt.ceiling_nano))
-        if self._withholds and attempt.budget_window_ids and bounded.cost < attempt.ceiling_nano:
-            bounded = bounded._replace(flags=(*bounded.flags, WITHHELD))
-        return bounded
 
     def _charge(self, attempt: Attempt, usage: Usage) -> Charge:
         models = (attempt.answered_model, attempt.plan.model) if attempt.answered_model else (attempt.plan.model,)

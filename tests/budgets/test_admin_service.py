@@ -45,7 +45,7 @@ def new_budget(**changes: Any) -> NewBudget:
 
 async def started(db: Database) -> BudgetService:
     budgets = open_budgets(db)
-    await budgets.start()
+    await budgets.lease.beat()
     return budgets
 
 

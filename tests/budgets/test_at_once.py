@@ -135,11 +135,11 @@ async def test_nothing_is_written_when_what_is_believed_is_wrong(db: Database, w
 async def test_a_group_that_does_not_fit_as_a_whole_is_admitted_one_by_one(db: Database) -> None:
     budgets = open_budgets(db)
     await make_budget(db, limit_nano=10 * FIXED.ceiling_nano)
-    await budgets.start()
-    await budgets.reserve(make_reservation(), FIXED)
+    await budgets.lease.beat()
+    await budgets.reserve(make_reservation(process_id=budgets.process_id), FIXED)
 
     answers = await asyncio.gather(
-        *(budgets.reserve(make_reservation(), FIXED) for _ in range(20)),
+        *(budgets.reserve(make_reservation(process_id=budgets.process_id), FIXED) for _ in range(20)),
         return_exceptions=True,
     )
 
@@ -172,7 +172,7 @@ async def settle_at_once(db: Database, entries: list[Entry]) -> bool:
 async def test_open_reservations_are_settled_in_one_statement_and_only_once(db: Database) -> None:
     budgets = open_budgets(db)
     await make_budget(db, limit_nano=LIMIT)
-    await budgets.start()
+    await budgets.lease.beat()
     entries = await reserved(budgets, 3)
 
     assert await settle_at_once(db, entries)
@@ -186,7 +186,7 @@ async def test_open_reservations_are_settled_in_one_statement_and_only_once(db: 
 async def test_nothing_is_settled_at_once_when_one_reservation_is_not_open(db: Database) -> None:
     budgets = open_budgets(db)
     await make_budget(db, limit_nano=LIMIT)
-    await budgets.start()
+    await budgets.lease.beat()
     entries = await reserved(budgets, 2)
     before = await balance(db)
 
@@ -201,7 +201,7 @@ async def test_nothing_is_settled_at_once_when_a_reservation_holds_something_els
 ) -> None:
     budgets = open_budgets(db)
     await make_budget(db, limit_nano=LIMIT)
-    await budgets.start()
+    await budgets.lease.beat()
     [entry] = await reserved(budgets, 1)
 
     assert not await settle_at_once(db, [entry._replace(**wrong)])

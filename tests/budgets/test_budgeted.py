@@ -29,7 +29,7 @@ FLEXIBLE = Demand(Nano(9_000), Nano(9_000), Nano(1_000))
 
 async def started(db: Database, **changes: object) -> BudgetService:
     budgets = open_budgets(db, **{"reserve_wait_ms": 0, **changes})  # type: ignore[arg-type]
-    await budgets.start()
+    await budgets.lease.beat()
     return budgets
 
 
@@ -229,7 +229,7 @@ async def test_the_dead_are_charged_to_their_budgets_and_a_sleeper_corrects_that
     sleeper, other = await started(db), await started(db, lease_seconds=0.001)
     _, entry = await reserve(sleeper)
 
-    assert await other.sweep() == 1
+    assert await other.lease.sweep() == 1
     assert await windows(db, budget_id) == [(9_000, 0)]
     await settle(sleeper, entry)
     await settle(sleeper, entry)
@@ -287,7 +287,7 @@ async def test_what_was_committed_for_a_caller_who_was_told_it_failed_is_release
     _, lost = await reserve(budgets)
     budgets._holds.forget(lost.id)  # as if the commit had come through after the release
 
-    await budgets._release_strays()
+    await budgets.lease.release_strays(budgets._holds, budgets.release)
     await drain(budgets)
 
     assert await windows(db, budget_id) == [(0, 9_000)]
@@ -300,7 +300,7 @@ async def test_what_could_not_be_written_keeps_its_reservation(db: Database) -> 
     _, entry = await reserve(budgets)
 
     await settle(budgets, entry._replace(model="a\0model"))
-    await budgets._release_strays()
+    await budgets.lease.release_strays(budgets._holds, budgets.release)
     await drain(budgets)
 
     assert await windows(db, budget_id) == [(0, 9_000)]
@@ -332,7 +332,7 @@ async def test_settlements_and_reservations_of_two_processes_cross_without_a_dea
 async def test_budgets_are_measured_by_the_clock_of_the_database(db: Database) -> None:
     await make_budget(db, period="day")
     budgets = await started(db)
-    budgets._clock = lambda: utc_now() - timedelta(days=400)
+    budgets.lease._clock = lambda: utc_now() - timedelta(days=400)
 
     grant, _ = await reserve(budgets)
 

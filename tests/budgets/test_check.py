@@ -28,7 +28,7 @@ async def make_books(db: Database) -> str:
     budget_id = await make_budget(db)
     await make_budget(db, scope="project", scope_id="proj_default", period="day")
     budgets = open_budgets(db)
-    await budgets.start()
+    await budgets.lease.beat()
     calls = [make_reservation(process_id=budgets.process_id) for _ in range(3)]
     for call in calls:
         await budgets.reserve(call, FIXED)
@@ -54,10 +54,10 @@ async def test_books_that_add_up_have_no_differences(db: Database) -> None:
 async def test_the_dead_and_those_who_were_only_asleep_leave_books_that_add_up(db: Database) -> None:
     await make_budget(db)
     sleeper, other = open_budgets(db), open_budgets(db, lease_seconds=0.001)
-    await sleeper.start()
+    await sleeper.lease.beat()
     call = make_reservation(process_id=sleeper.process_id)
     await sleeper.reserve(call, FIXED)
-    await other.sweep()
+    await other.lease.sweep()
     books = await checker(db)[0].check()
     assert books is not None
     assert books.difference_count == 0
@@ -81,10 +81,10 @@ async def test_a_window_that_somebody_changed_is_found(db: Database) -> None:
 async def test_what_is_withheld_adds_up_too(db: Database) -> None:
     budget_id = await make_budget(db)
     sleeper, other = open_budgets(db), open_budgets(db, lease_seconds=0.001)
-    await sleeper.start()
+    await sleeper.lease.beat()
     call = make_reservation(process_id=sleeper.process_id)
     await sleeper.reserve(call, FIXED)
-    await other.sweep()
+    await other.lease.sweep()
     sleeper.settle(make_entry(id=call.id, ending="estimated", flags=("withheld",)))
     await sleeper._ledger.drain()
     await sleeper.reserve(again := make_reservation(process_id=sleeper.process_id), FIXED)

@@ -1,5 +1,8 @@
 """How a reservation can end, as a pure decision."""
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,15 +62,34 @@ def test_an_orphan_costs_its_ceiling() -> None:
 
 
 def test_what_an_estimate_may_be_too_low_by_is_withheld() -> None:
-    entry = make_entry(cost_nano=2_000, ceiling_nano=9_000, flags=(WITHHELD,))
-    _, moves = settle([entry], {entry.id: Hold(9_000, (3,))}, {})
-    assert moves == {3: (-9_000, 2_000, 7_000)}
+    entry = make_entry(ending="estimated", cost_nano=2_000, ceiling_nano=9_000)
+    taken = {entry.id: Hold(9_000, (3,))}
+
+    [written], moves = settle([entry], taken, {})
+    assert (written.flags, moves) == ((WITHHELD,), {3: (-9_000, 2_000, 7_000)})
+    [written], moves = settle([entry], taken, {}, withholds_estimates=False)
+    assert (written.flags, moves) == ((), {3: (-9_000, 2_000, 0)})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"ending": "settled"}, {"cost_nano": 9_000}, {"price_id": None}, {"window_ids": ()}],
+    ids=["its cost is known", "it costs its ceiling", "it has no price", "it has no budget"],
+)
+def test_nothing_is_withheld_of(changes: dict[str, Any]) -> None:
+    window_ids = changes.pop("window_ids", (3,))
+    entry = make_entry(**{"ending": "estimated", "cost_nano": 2_000, "ceiling_nano": 9_000, **changes})
+
+    [written], moves = settle([entry], {entry.id: Hold(9_000, window_ids)}, {})
+
+    assert written.flags == ()
+    assert moves == ({3: (-9_000, entry.cost_nano, 0)} if window_ids else {})
 
 
 def test_an_estimate_after_the_sweep_withholds_what_it_gives_back() -> None:
-    entry = make_entry(cost_nano=2_000, ceiling_nano=9_000, flags=(WITHHELD,))
-    _, moves = settle([entry], {}, {entry.id: [("orphaned", 9_000, (3,))]})
-    assert moves == {3: (0, -7_000, 7_000)}
+    entry = make_entry(ending="estimated", cost_nano=2_000, ceiling_nano=9_000)
+    [written], moves = settle([entry], {}, {entry.id: [("orphaned", 9_000, (3,))]})
+    assert (written.flags, moves) == ((CORRECTION, WITHHELD), {3: (0, -7_000, 7_000)})
 
 
 def test_reservations_of_one_window_add_up_in_it() -> None:

@@ -49,13 +49,13 @@ async def settle(budgets: BudgetService, *entries: Entry) -> None:
 async def sweep(db: Database, *, lease_seconds: float) -> int:
     """Sweep as another process, to which every heartbeat older than *lease_seconds* is a death."""
     other = open_budgets(db)
-    other._settings = other._settings.model_copy(update={"lease_seconds": lease_seconds})
-    return await other.sweep()
+    other.lease._settings = other._settings.model_copy(update={"lease_seconds": lease_seconds})
+    return await other.lease.sweep()
 
 
 async def test_a_reservation_is_there_before_and_gone_after_its_settlement(db: Database) -> None:
     budgets = open_budgets(db)
-    await budgets.start()
+    await budgets.lease.beat()
     entry = await reserved(budgets)
     assert await open_reservations(db) == 1
 
@@ -67,7 +67,7 @@ async def test_a_reservation_is_there_before_and_gone_after_its_settlement(db: D
 
 async def test_a_hundred_reservations_at_once_are_each_settled_once(db: Database) -> None:
     budgets = open_budgets(db)
-    await budgets.start()
+    await budgets.lease.beat()
     entries = await asyncio.gather(*(reserved(budgets) for _ in range(100)))
     assert await open_reservations(db) == 100
 
@@ -79,7 +79,7 @@ async def test_a_hundred_reservations_at_once_are_each_settled_once(db: Database
 
 async def test_what_is_released_leaves_no_entry(db: Database) -> None:
     budgets = open_budgets(db)
-    await budgets.start()
+    await budgets.lease.beat()
     entry = await reserved(budgets)
 
     budgets.release(entry.id)
@@ -91,7 +91,7 @@ async def test_what_is_released_leaves_no_entry(db: Database) -> None:
 
 async def test_a_settlement_that_is_sent_twice_is_written_once(db: Database) -> None:
     budgets = open_budgets(db)
-    await budgets.start()
+    await budgets.lease.beat()
     entry = await reserved(budgets)
 
     await settle(budgets, entry)
@@ -102,7 +102,7 @@ async def test_a_settlement_that_is_sent_twice_is_written_once(db: Database) -> 
 
 async def test_the_living_are_not_swept(db: Database) -> None:
     budgets = open_budgets(db)
-    await budgets.start()
+    await budgets.lease.beat()
     await reserved(budgets)
 
     assert await sweep(db, lease_seconds=60) == 0
@@ -111,7 +111,7 @@ async def test_the_living_are_not_swept(db: Database) -> None:
 
 async def test_the_dead_are_charged_their_ceilings_and_forgotten(db: Database) -> None:
     budgets = open_budgets(db)
-    await budgets.start()
+    await budgets.lease.beat()
     entry = await reserved(budgets, ceiling_nano=9_000)
 
     with capture_logs() as lines:
@@ -125,7 +125,7 @@ async def test_the_dead_are_charged_their_ceilings_and_forgotten(db: Database) -
 
 async def test_a_process_that_was_taken_for_dead_corrects_the_charge(db: Database) -> None:
     budgets = open_budgets(db)
-    await budgets.start()
+    await budgets.lease.beat()
     entry = await reserved(budgets, ceiling_nano=9_000)
     await sweep(db, lease_seconds=DEAD)
 
@@ -142,7 +142,7 @@ async def test_a_process_that_was_taken_for_dead_corrects_the_charge(db: Databas
 
 async def test_two_sweepers_at_once_charge_each_orphan_once(db: Database) -> None:
     budgets = open_budgets(db)
-    await budgets.start()
+    await budgets.lease.beat()
     await asyncio.gather(*(reserved(budgets) for _ in range(1_200)))
 
     swept = await asyncio.gather(*(sweep(db, lease_seconds=DEAD) for _ in range(3)))
@@ -154,7 +154,7 @@ async def test_two_sweepers_at_once_charge_each_orphan_once(db: Database) -> Non
 
 async def test_a_settlement_that_races_the_sweep_is_charged_once(db: Database) -> None:
     budgets = open_budgets(db)
-    await budgets.start()
+    await budgets.lease.beat()
     entries = await asyncio.gather(*(reserved(budgets) for _ in range(200)))
 
     await asyncio.gather(settle(budgets, *entries), sweep(db, lease_seconds=DEAD))
@@ -167,7 +167,7 @@ async def test_a_settlement_that_races_the_sweep_is_charged_once(db: Database) -
 
 async def test_a_caller_who_leaves_while_it_is_reserved_leaves_nothing_open(db: Database) -> None:
     budgets = open_budgets(db)
-    await budgets.start()
+    await budgets.lease.beat()
     reserving = asyncio.create_task(budgets.reserve(make_reservation(process_id=budgets.process_id), FIXED))
     await asyncio.sleep(0)
     reserving.cancel()
@@ -206,7 +206,7 @@ async def test_without_a_database_nothing_is_reserved_and_nothing_stays_open(
     db = open_database(own_settings, connect_timeout_seconds=0.5)
     await open_ledger(db).create_partitions()
     budgets = open_budgets(db)
-    await budgets.start()
+    await budgets.lease.beat()
     own_postgres.kill()
 
     with pytest.raises(DatabaseUnavailable):
@@ -225,7 +225,7 @@ async def test_a_process_goes_on_beating_when_the_database_is_back(
 ) -> None:
     db = open_database(own_settings, connect_timeout_seconds=0.5)
     budgets = open_budgets(db)
-    budgets._settings = budgets._settings.model_copy(update={"heartbeat_interval_seconds": 0.01})
+    budgets.lease._settings = budgets._settings.model_copy(update={"heartbeat_interval_seconds": 0.01})
     own_postgres.kill()
     keeping = asyncio.create_task(budgets.keep_alive())
     await until(lambda: not db._health.is_up)
@@ -238,6 +238,35 @@ async def test_a_process_goes_on_beating_when_the_database_is_back(
 
     await until(lambda: db._health.is_up)
     await until(beats)
+    await stop(keeping)
+    await db.close()
+
+
+async def test_after_an_outage_the_others_get_the_time_to_beat_before_they_are_taken_for_dead(
+    own_postgres: OwnServer, own_settings: Settings
+) -> None:
+    db = open_database(own_settings, connect_timeout_seconds=0.5)
+    await open_ledger(db).create_partitions()
+    other = open_budgets(db)
+    await other.lease.beat()
+    await reserved(other)
+    budgets = open_budgets(db, lease_seconds=0.001, heartbeat_interval_seconds=1.0)
+    own_postgres.kill()
+    keeping = asyncio.create_task(budgets.keep_alive())
+    await until(lambda: not db._health.is_up)
+    own_postgres.start()
+
+    async def beats() -> bool:
+        async with db.hot_connection() as connection:
+            query = "SELECT count(*) FROM processes WHERE id = $1"
+            return bool(await connection.fetchval(query, budgets.process_id))
+
+    async def has_swept() -> bool:
+        return await open_reservations(db) == 0
+
+    await until(beats)
+    assert not await has_swept()
+    await until(has_swept)
     await stop(keeping)
     await db.close()
 
@@ -256,7 +285,7 @@ async def test_a_process_that_cannot_sign_off_says_so_and_ends(own_postgres: Own
 
 async def test_a_sweep_that_fails_is_logged_and_tried_again(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     budgets = open_budgets(db)
-    budgets._settings = budgets._settings.model_copy(update={"heartbeat_interval_seconds": 0.01})
+    budgets.lease._settings = budgets._settings.model_copy(update={"heartbeat_interval_seconds": 0.01})
     async with db.hot_connection() as connection:
         await connection.execute("ALTER TABLE processes RENAME TO hidden")
     try:

@@ -61,7 +61,7 @@ async def test_a_kept_answer_comes_back_byte_for_byte(db: Database) -> None:
 
 async def test_a_key_is_in_use_as_long_as_its_reservation_is_open(db: Database) -> None:
     service, budgets = IdempotencyService(db, Idempotency()), open_budgets(db)
-    await budgets.start()
+    await budgets.lease.beat()
     reservation = make_reservation(process_id=budgets.process_id)
     running: KeyClaim = place().claim
     await budgets.reserve(reservation, FIXED, running)
@@ -79,10 +79,10 @@ async def test_a_key_is_in_use_as_long_as_its_reservation_is_open(db: Database) 
 
 async def test_a_key_whose_process_died_is_free_once_it_is_swept(db: Database) -> None:
     budgets, other = open_budgets(db), open_budgets(db, lease_seconds=0.001)
-    await budgets.start()
+    await budgets.lease.beat()
     await budgets.reserve(make_reservation(process_id=budgets.process_id), FIXED, place().claim)
     assert await claim(db, place()) == [False]
-    await other.sweep()
+    await other.lease.sweep()
     assert await claim(db, place()) == [True]
 
 
@@ -93,7 +93,7 @@ async def test_of_several_claims_to_one_key_the_first_counts(db: Database) -> No
 async def test_many_claimants_of_a_free_key_do_not_share_it(db: Database) -> None:
     gateways = [open_budgets(db) for _ in range(4)]
     for gateway in gateways:
-        await gateway.start()
+        await gateway.lease.beat()
     await claim(db, place())  # its call has left nothing behind
 
     async def reserve(number: int) -> bool:
@@ -108,7 +108,7 @@ async def test_what_has_expired_is_deleted_unless_its_call_is_open(
 ) -> None:
     monkeypatch.setattr(idempotency, "_PURGE_ROWS", 2)
     budgets = open_budgets(db)
-    await budgets.start()
+    await budgets.lease.beat()
     await budgets.reserve(make_reservation(process_id=budgets.process_id), FIXED, place("open").claim)
     await claim(db, *(place(f"old-{number}") for number in range(5)))
     async with db.hot_connection() as connection:

@@ -86,7 +86,7 @@ async def measure(settings: Settings) -> None:
     ledger = LedgerService(db, db._health, settings.ledger, Metrics(CollectorRegistry()), utc_now)
     await ledger.create_partitions()
     budgets = BudgetService(db, ledger, IdempotencyService(db, settings.idempotency), settings.budgets, utc_now)
-    await budgets.start()
+    await budgets.lease.beat()
     scopes = [("organization", None), ("project", "proj_default"), ("user", "user_bench"), ("api_key", "key_test")]
     for scope, scope_id in scopes:
         await make_budget(db, scope=scope, scope_id=scope_id, limit_nano=10**17)
