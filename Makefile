@@ -49,6 +49,7 @@ format: $(VENV)/.dev ## Format the code and fix what can be fixed
 bench: $(VENV)/.dev ## Measure what a call costs, relative to a bare relay in the same run
 	@$(BIN)/python -m tests.load.bench
 	@$(BIN)/python -m tests.load.money
+	@$(BIN)/python -m tests.load.limits
 
 .PHONY: torture
 torture: $(VENV)/.dev ## Kill everything for ten minutes and audit the books (TORTURE_ARGS="--seed 7 --seconds 60")

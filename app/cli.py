@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -17,7 +17,8 @@ from app.doctor import Finding, examine
 from app.embedded.servers import EmbeddedServerError
 from app.errors import WeirError
 from app.first_run import key_service, open_database, prepare
-from app.keys.caller import KeyRow
+from app.keys.record import KeyRecord, NewKey
+from app.keys.scopes import read_scope
 from app.keys.service import KeyService
 from app.keys.tokens import KeyKind
 from app.local import completed
@@ -27,9 +28,11 @@ from app.reconcile import reconcile as reconcile_day
 from app.reconciliation.comparison import DayCheck
 from app.reconciliation.failure import DayNotBegun, ProviderFailed
 from app.reconciliation.table import table
+from app.rollup_commands import rollup_commands
 from app.setting_names import unknown_variables
 from app.settings import Settings, SettingsError, load_settings
 from app.simulator import server as simulator
+from app.user_commands import user_commands
 from app.version import VERSION
 
 Result = TypeVar("Result")
@@ -57,11 +60,13 @@ def serve(
     _warn_of_unknown_variables()
     settings = load_settings()
     capture_stdlib(configure(settings.log), settings.log)
+    alone = settings.server.workers == 1
+    if alone:
+        server.import_meanwhile()
     with server.listen(settings.server) as listener, completed(settings, _tell, share=False) as complete:
         first_keys = asyncio.run(prepare(complete, migrate=_migrates_on_start(settings)))
         server.export(complete)
         typer.echo(banner(complete, first_keys))
-        alone = settings.server.workers == 1
         raise SystemExit(server.run_here(settings.server, listener) if alone else server.run_workers(listener))
 
 
@@ -145,15 +150,19 @@ def create_key(
     user: Annotated[str | None, typer.Option(help="Id of the person whose key it is; none for a program.")] = None,
     admin: Annotated[bool, typer.Option("--admin", help="Make an admin key instead of an API key.")] = False,
     expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Days until it stops working.")] = None,
+    scopes: Annotated[str, typer.Option(help="What it may do, such as api.model.read,api.model.request.")] = "api.all",
 ) -> None:
     """Make a key and print it, once."""
     kind: KeyKind = "admin" if admin else "api"
+    granted = _scopes(scopes)
+    if admin and granted:
+        raise typer.BadParameter("an admin key has no scopes", param_hint="--scopes")
 
     async def work(service: KeyService, db: Database) -> str:
         project_id = None if admin else await _project_id(db, project)
-        lifetime = None if expires_in_days is None else timedelta(days=expires_in_days)
-        key = await service.create(kind, name, project_id=project_id, user_id=user, expires_in=lifetime)
-        return key.value
+        seconds = None if expires_in_days is None else expires_in_days * 86_400
+        new = NewKey(kind, name, project_id, user, expires_in_seconds=seconds, scopes=granted)
+        return (await service.create_from(new)).value
 
     typer.echo(_with_keys(work))
 
@@ -179,11 +188,19 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="The id that `weir key
     typer.echo(f"{key_id} is revoked.")
 
 
-def _key_line(key: KeyRow) -> str:
+def _key_line(key: KeyRecord) -> str:
     state = "active" if key.expires_at is None else f"expires {key.expires_at:%Y-%m-%d}"
     if key.revoked_at is not None:
         state = "revoked"
     return f"{key.id}  {key.kind:5}  {key.project_id or '-':14}  {key.redacted:12}  {state:18}  {key.name}"
+
+
+def _scopes(text: str) -> tuple[str, ...]:
+    try:
+        scopes = tuple(read_scope(name.strip()) for name in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--scopes") from None
+    return () if "api.all" in scopes else scopes
 
 
 async def _project_id(db: Database, name: str) -> str:
@@ -238,6 +255,10 @@ def _tell(line: str) -> None:
 def _fail(message: str) -> NoReturn:
     _tell(f"weir: {message}")
     raise SystemExit(1)
+
+
+cli.add_typer(rollup_commands(_run), name="rollups")
+cli.add_typer(user_commands(_run), name="users")
 
 
 def main() -> None:

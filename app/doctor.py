@@ -71,9 +71,9 @@ async def _books(db: Database, settings: Settings) -> Finding:
     if not books.difference_count:
         return Finding("books", is_ok=True, detail="add up: budgets, open reservations and totals are the ledger's")
     first = next(iter((*map(str, books.windows), *books.rollups)))
-    advice = (
-        "Has somebody changed rows by hand? `weir_books_drift` and the log line `books_do_not_add_up` have the rest."
-    )
+    advice = "Has somebody changed rows by hand? The log line `books_do_not_add_up` has all."
+    if books.rollups and not books.windows:
+        advice = "`weir rollups rebuild --day <day>` makes the totals of a day anew; the ledger itself is not in doubt."
     return Finding("books", is_ok=False, detail=f"{books.difference_count} differences, such as {first}", advice=advice)
 
 

@@ -4,17 +4,23 @@
     ├── Refusal             the caller can fix it; logged as info
     │   ├── InvalidRequest          400  (and MissingParameter, InvalidType, InvalidJson, ModelNotPriced,
     │   │                                 IntegerTooSmall, IntegerTooLarge)
+    │   ├── InvalidGrant            400  (and UnsupportedGrantType, InvalidInvite)
     │   ├── Unauthenticated         401
+    │   ├── AddressNotAllowed       401
     │   ├── Forbidden               403
-    │   ├── NotFound                404  (and UnknownPath, ModelNotFound)
+    │   ├── NotFound                404  (and UnknownPath, ModelNotFound, NotSupported)
     │   ├── MethodNotAllowed        405
     │   ├── IdempotencyKeyInUse     409
     │   ├── PriceExists             409
+    │   ├── UserExists              409  (and InviteAccepted, LastOwner)
     │   ├── PreconditionFailed      412
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedMediaType    415
     │   ├── IdempotencyKeyReused    422
     │   ├── BudgetSpent             429  (and BudgetReserved)
+    │   ├── RateLimitExceeded       429
+    │   ├── TooManySignIns          429
+    │   ├── TooManyUnknownKeys      429
     │   └── HeadersTooLarge         431
     ├── Operational         Weir or an upstream cannot answer right now; a warning and a counter
     │   ├── UpstreamUnreachable     502  (and UpstreamRejectedCredential, UpstreamAnsweredNonsense)
@@ -152,6 +158,15 @@ class ModelNotFound(NotFound):
 
     def __init__(self, model: str) -> None:
         super().__init__(f"The model '{model}' does not exist or you do not have access to it.", param="model")
+
+
+class NotSupported(NotFound):
+    """OpenAI's API has this, Weir has not; the message says what to use instead."""
+
+    code = "not_supported_by_weir"
+
+    def __init__(self, alternative: str) -> None:
+        super().__init__(f"Weir does not have this. {alternative}")
 
 
 class MethodNotAllowed(Refusal):

@@ -10,7 +10,9 @@ from app.core import schema
 from app.core.clock import utc_now
 from app.core.db import Database
 from app.core.health import Dependency
-from app.keys.service import KeyService, MintedKey
+from app.identity.people_service import PeopleService
+from app.keys.record import MintedKey
+from app.keys.service import KeyService
 from app.keys.tokens import TOKEN_CHARACTERS_MAX, is_plausible
 from app.prices.service import PriceService
 from app.projects.service import ProjectService
@@ -35,8 +37,7 @@ def open_database(settings: Settings) -> Database:
 
 def key_service(db: Database, settings: Settings) -> KeyService:
     """Return the keys of *db*."""
-    assert settings.keys.pepper is not None, "set by cli.py"  # noqa: S101 - narrows the type
-    return KeyService(db, settings.keys.pepper.get_secret_value().encode(), settings.keys, utc_now)
+    return KeyService(db, ProjectService(db), PeopleService(db), settings.keys, utc_now)
 
 
 async def prepare(settings: Settings, *, migrate: bool) -> FirstKeys | None:

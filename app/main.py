@@ -18,6 +18,7 @@ from app.observability.limits import BodyLimit, HeaderLimit, TrustedHosts
 from app.observability.logging import capture_stdlib, configure
 from app.observability.metrics import Metrics
 from app.observability.middleware import CallMiddleware
+from app.observability.proxies import ForwardedFor
 from app.observability.tracing import build_tracer
 from app.settings import Settings, load_settings
 from app.version import VERSION
@@ -96,3 +97,5 @@ def _add_middleware(app: FastAPI, settings: Settings, **observers: Any) -> None:
             expose_headers=["x-request-id", "x-weir-cost-usd"],
         )
     app.add_middleware(CallMiddleware, **observers)
+    if settings.server.trusted_proxies:
+        app.add_middleware(ForwardedFor, proxies=settings.server.trusted_proxies)

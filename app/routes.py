@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Depends, FastAPI
 
+from app.audit.admin_router import router as audit
 from app.budgets.admin_router import router as budgets
 from app.budgets.router import router as own_budgets
 from app.budgets.spend_alert_router import router as spend_alerts
@@ -12,12 +13,30 @@ from app.gateway.explain_router import router as explain
 from app.gateway.router import router as gateway
 from app.gateway.schemas import ERRORS
 from app.health.router import router as health
+from app.identity.account_router import router as account
+from app.identity.invite_router import router as invites
+from app.identity.role_router import router as roles
+from app.identity.sign_in_router import router as sign_in
+from app.identity.user_router import router as users
 from app.keys.access import Access
+from app.keys.admin_key_router import router as admin_keys
+from app.keys.admin_router import router as keys
 from app.keys.auth import authorize
+from app.keys.project_key_router import router as project_keys
+from app.keys.scopes import Scope
+from app.keys.service_account_router import router as service_accounts
 from app.ledger.costs_router import router as costs
 from app.ledger.router import router as ledger
 from app.ledger.usage_router import router as usage
+from app.limits.admin_router import router as limits
+from app.limits.project_router import read_router as project_limits
+from app.limits.project_router import router as project_limits_set
+from app.limits.router import router as own_limits
 from app.prices.admin_router import router as prices
+from app.projects.admin_router import router as project
+from app.projects.creation_router import router as project_creation
+from app.projects.router import router as projects
+from app.unsupported_router import router as unsupported
 from app.upstreams.router import router as models
 
 
@@ -27,28 +46,50 @@ class Mount(NamedTuple):
     prefix: str
     router: APIRouter
     access: Access
+    scope: Scope | None = None
+    """What an API key that is kept to some scopes needs (`app/keys/scopes.py`)."""
 
 
 ROUTES = (
-    Mount("/v1", gateway, "project caller"),
-    Mount("/v1", explain, "project caller"),
-    Mount("/v1", models, "any caller"),
-    Mount("/v1", ledger, "any caller"),
+    Mount("/v1", gateway, "project caller", "api.model.request"),
+    Mount("/v1", explain, "project caller", "api.model.request"),
+    Mount("/v1", models, "any caller", "api.model.read"),
+    Mount("/v1", ledger, "any caller", "api.usage.read"),
     Mount("/v1", usage, "organization"),
     Mount("/v1", costs, "organization"),
     Mount("/v1", prices, "organization"),
     Mount("/v1", budgets, "organization"),
-    Mount("/v1", own_budgets, "any caller"),
+    Mount("/v1", own_budgets, "any caller", "api.usage.read"),
+    Mount("/v1", limits, "organization"),
+    Mount("/v1", own_limits, "any caller", "api.usage.read"),
+    Mount("/v1", project_limits, "project"),
+    Mount("/v1", project_limits_set, "organization"),
     Mount("/v1", spend_limits, "project"),
     Mount("/v1", spend_alerts, "project"),
+    Mount("/v1", audit, "organization"),
+    Mount("/v1", projects, "management"),
+    Mount("/v1", project_creation, "organization"),
+    Mount("/v1", project, "project"),
+    Mount("/v1", service_accounts, "project"),
+    Mount("/v1", project_keys, "project"),
+    Mount("/v1", admin_keys, "owner"),
+    Mount("/v1", keys, "management"),
+    Mount("/v1", sign_in, "public"),
+    Mount("/v1", account, "person"),
+    Mount("/v1", users, "organization"),
+    Mount("/v1", invites, "organization"),
+    Mount("/v1", roles, "organization"),
     Mount("", health, "public"),
+    Mount("/v1", unsupported, "any caller"),
 )
 
 
 def mount(app: FastAPI) -> None:
     """Add every router to *app*."""
-    for prefix, router, access in ROUTES:
-        statuses = () if access == "public" else (400, 401, 403, 404, "4XX", 503)
+    for prefix, router, access, scope in ROUTES:
+        statuses: tuple[int | str, ...] = (400, 401, 403, 404, "4XX", 503)
+        if access == "public":
+            statuses = (400, "4XX", 503) if prefix else ()
         responses: dict[int | str, dict[str, Any]] = {status: ERRORS[status] for status in statuses}
-        guards = [] if access == "public" else [Depends(authorize(access))]
+        guards = [] if access == "public" else [Depends(authorize(access, scope))]
         app.include_router(router, prefix=prefix, responses=responses, dependencies=guards)

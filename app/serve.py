@@ -4,12 +4,14 @@ import asyncio
 import errno
 import fcntl
 import gc
+import importlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -104,6 +106,14 @@ def uvicorn_options(settings: Server) -> dict[str, object]:
         "timeout_keep_alive": int(settings.keep_alive_seconds),
         "timeout_graceful_shutdown": int(settings.shutdown_grace_seconds),
     }
+
+
+def import_meanwhile() -> None:
+    """Begin to import the application in a thread, as the next thing to do is to wait for servers to start.
+
+    Whoever imports it then waits for the rest only.
+    """
+    threading.Thread(target=importlib.import_module, args=(APP.partition(":")[0],), daemon=True).start()
 
 
 def run_here(settings: Server, listener: socket.socket) -> int:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from ipaddress import ip_network
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 _SECRET_CHARACTERS_MIN = 32
 
@@ -34,7 +36,22 @@ def _require_header_text(secret: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def _require_network(text: str) -> str:
+    if ip_network(text).prefixlen == 0:
+        raise ValueError("must not be every address: then clients could choose theirs")
+    return text
+
+
+def _require_secure(url: str) -> str:
+    address = urlsplit(url)
+    if address.scheme != "https" and not (address.scheme == "http" and address.hostname in ("localhost", "127.0.0.1")):
+        raise ValueError("must start with https://, or be on this machine")
+    return url
+
+
+RoleName = Literal["owner", "admin", "member", "viewer"]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+IpNetwork = Annotated[str, AfterValidator(_require_network)]
 StrongSecret = Annotated[SecretStr, AfterValidator(_require_strength)]
 HeaderSecret = Annotated[SecretStr, AfterValidator(_require_header_text)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_require_scheme("postgresql://", "postgres://"))]
@@ -69,6 +86,11 @@ class Server(Group):
     workers: int = Field(1, ge=1, le=256, description="Processes; more than one runs under gunicorn.")
     keep_alive_seconds: Seconds = Field(75, description="How long an idle client connection is kept.")
     shutdown_grace_seconds: Seconds = Field(30, description="How long open calls and settlements may take to drain.")
+    trusted_proxies: tuple[IpNetwork, ...] = Field(
+        (),
+        description='Networks of the proxies whose `X-Forwarded-For` is believed, such as `["10.0.0.0/8"]`; none by '
+        "default.",
+    )
 
 
 class Database(Group):
@@ -96,8 +118,81 @@ class Keys(Group):
         description="Secret of 32 characters or more that keys are hashed with. Made and kept in the data directory by "
         "an embedded database; required with `WEIR_DATABASE_URL`, the same for every replica.",
     )
+    previous_peppers: tuple[StrongSecret, ...] = Field(
+        (), description="Peppers that keys may still be hashed with: a key that is used comes under `pepper`."
+    )
     cache_seconds: Seconds = Field(30, description="How long a key is believed without asking the database again.")
     cache_entries_max: int = Field(10_000, ge=1, le=1_000_000, description="Keys remembered per process.")
+    unknown_keys_per_minute: int = Field(
+        30, ge=1, le=1_000_000, description="Unknown keys looked up per client address; more are refused unseen."
+    )
+    last_used_interval_seconds: Seconds = Field(10, description="How often it is written which keys were used.")
+
+
+class Identity(Group):
+    """People: passwords, sessions, invites."""
+
+    token_secret: StrongSecret | None = Field(
+        None,
+        description="Secret of 32 characters or more that access tokens are signed with, the same for every replica; "
+        "unset, one is derived from the pepper of keys.",
+    )
+    previous_token_secrets: tuple[StrongSecret, ...] = Field(
+        (), max_length=10, description="Secrets whose tokens are still believed, while `TOKEN_SECRET` is replaced."
+    )
+    access_token_seconds: int = Field(600, ge=60, le=3_600, description="How long an access token works.")
+    refresh_token_seconds: int = Field(
+        1_209_600, ge=600, le=31_536_000, description="How long somebody stays signed in without using it."
+    )
+    session_seconds: int = Field(
+        2_592_000, ge=600, le=31_536_000, description="How long somebody stays signed in at most."
+    )
+    sessions_remembered_max: int = Field(10_000, ge=1, le=1_000_000, description="Sessions remembered per process.")
+    invite_seconds: int = Field(604_800, ge=600, le=31_536_000, description="How long an invite can be accepted.")
+    password_characters_min: int = Field(12, ge=8, le=64, description="Fewest characters of a new password.")
+    password_memory_kib: int = Field(
+        65_536, ge=8_192, le=1_048_576, description="Memory that hashing one password takes: more is safer and slower."
+    )
+    password_threads: int = Field(2, ge=1, le=64, description="Passwords that a process hashes at once, each on a core.")
+    attempts_per_account: int = Field(10, ge=1, le=10_000, description="Attempts to sign in to one account a window.")
+    attempts_per_address: int = Field(
+        100, ge=1, le=1_000_000, description="Failed attempts to sign in from one address (IPv6: one /64) a window."
+    )
+    attempts_window_seconds: int = Field(300, ge=1, le=86_400, description="Length of that window.")
+
+
+class Oidc(Group):
+    """An OpenID Connect provider whose tokens are accepted; off until an issuer is set."""
+
+    issuer: Annotated[str, AfterValidator(_require_secure)] | None = Field(
+        None, description="Address of the provider, exactly as its tokens and its discovery document have it."
+    )
+    audience: str | None = Field(None, description="What the tokens' `aud` must have; required with an issuer.")
+    algorithms: tuple[Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"], ...] = Field(
+        ("RS256", "ES256"), min_length=1, description="Algorithms that its tokens may be signed with."
+    )
+    email_claim: str = Field("email", description="Claim that has the e-mail address.")
+    name_claim: str = Field("name", description="Claim that has the name.")
+    role_claim: str | None = Field(None, description="Claim whose values choose the role in the organization.")
+    role_map: dict[str, RoleName] = Field(
+        {}, description='Values of that claim, the strongest role first: `{"weir-admins": "admin"}`.'
+    )
+    project_claim: str | None = Field(None, description="Claim whose values choose roles in projects.")
+    project_map: dict[str, dict[str, RoleName]] = Field(
+        {}, description='Values of that claim: `{"research": {"proj_123": "member"}}`.'
+    )
+    provision: bool = Field(
+        default=False, description="Make a person of whoever the provider vouches for; otherwise they must exist."
+    )
+    refetch_interval_seconds: Seconds = Field(30, description="Shortest time between two fetches of the keys.")
+    keys_lifetime_seconds: Seconds = Field(3_600, description="How long keys are believed without fetching them again.")
+    timeout_seconds: Seconds = Field(5, description="Longest wait for the provider.")
+
+    @model_validator(mode="after")
+    def _has_an_audience(self) -> "Oidc":
+        if self.issuer is not None and not self.audience:
+            raise ValueError("WEIR_OIDC__AUDIENCE: required with WEIR_OIDC__ISSUER, or tokens for others would do")
+        return self
 
 
 class Upstream(Group):

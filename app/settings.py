@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
+from app.limit_settings import Limits
 from app.setting_groups import (
     Budgets,
     Database,
@@ -19,9 +20,11 @@ from app.setting_groups import (
     HeaderSecret,
     Http,
     Idempotency,
+    Identity,
     Keys,
     Ledger,
     Log,
+    Oidc,
     Reconciliation,
     Redis,
     RedisUrl,
@@ -77,10 +80,13 @@ class Settings(BaseSettings):
     database: Database = Database()
     redis: Redis = Redis()
     keys: Keys = Keys()
+    identity: Identity = Identity()
+    oidc: Oidc = Oidc()
     upstream: Upstream = Upstream()
     budgets: Budgets = Budgets()
     idempotency: Idempotency = Idempotency()
     ledger: Ledger = Ledger()
+    limits: Limits = Limits()
     reconciliation: Reconciliation = Reconciliation()
     log: Log = Log()
     tracing: Tracing = Tracing()
@@ -122,7 +128,7 @@ def _explain(error: ValidationError) -> Iterator[str]:
 
 
 def _is_secret(variable: str) -> bool:
-    return any(word in variable for word in ("KEY", "PEPPER", "URL", "DSN"))
+    return any(word in variable for word in ("KEY", "PEPPER", "URL", "DSN", "SECRET"))
 
 
 def _refuse_placeholders(settings: Settings) -> None:
@@ -130,6 +136,7 @@ def _refuse_placeholders(settings: Settings) -> None:
         "WEIR_BOOTSTRAP_ADMIN_KEY": settings.bootstrap_admin_key,
         "WEIR_BOOTSTRAP_API_KEY": settings.bootstrap_api_key,
         "WEIR_KEYS__PEPPER": settings.keys.pepper,
+        "WEIR_IDENTITY__TOKEN_SECRET": settings.identity.token_secret,
         "OPENAI_API_KEY": settings.openai_api_key,
         "WEIR_RECONCILIATION__ADMIN_API_KEY": settings.reconciliation.admin_api_key,
     }

@@ -2,13 +2,14 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
+from app.audit.service import AuditService
 from app.budgets.admin_service import BudgetAdminService
 from app.budgets.check_service import CheckService
 from app.budgets.opening_service import OpeningService
@@ -27,42 +28,58 @@ from app.gateway.settlement import Settlement
 from app.gateway.token_count_service import TokenCounts
 from app.health.service import HealthService
 from app.idempotency.service import IdempotencyService
-from app.keys.service import KEYS_CHANGED, KeyService
+from app.identity.session_service import PEOPLE_CHANGED
+from app.keys.caller import Caller
+from app.keys.service import KeyService
 from app.ledger.bill_service import BillService
 from app.ledger.rollup_service import RollupService
 from app.ledger.service import LedgerService
+from app.limiting import Limiting, limiting
+from app.limits.admin_service import Exists
+from app.limits.limit import Scope
+from app.limits.service import LIMITS_CHANGED
 from app.observability.metrics import Metrics
 from app.observability.tracing import Tracer
+from app.people import People, build_people, projects_for_people
 from app.prices.admin_service import PriceAdmin
 from app.prices.service import PRICES_CHANGED, PriceService
-from app.projects.service import ProjectService
+from app.projects.member_service import MemberService
 from app.reconcile import reconciliation_service
 from app.reconciliation.daily_service import DailyReconciliation
 from app.settings import Settings
 from app.simulator.app import create_simulator
 from app.simulator.server import serve_simulator
+from app.tenants import Tenants, build_tenants
 from app.upstreams.client import UpstreamClient
 from app.upstreams.routing import FIRST_UPSTREAM, Upstream
 from app.upstreams.service import UpstreamService
 
 _log: Final = structlog.get_logger()
 
+Work = Callable[[], Coroutine[None, None, None]]
+"""What goes on in the background until it is cancelled."""
+
 
 @dataclass(frozen=True)
 class Wiring:
     """Everything that routes use."""
 
+    audit: AuditService
     bill: BillService
     budget_admin: BudgetAdminService
     gateway: GatewayService
     health: HealthService
     keys: KeyService
     ledger: LedgerService
+    limits: Limiting
+    members: MemberService
     metrics: Metrics
+    people: People
     price_admin: PriceAdmin
     rollups: RollupService
     spend_alerts: SpendAlertService
     spend_limits: SpendLimitService
+    tenants: Tenants
     tracer: Tracer
     upstreams: UpstreamService
 
@@ -74,12 +91,13 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
     Raises SchemaError when the database's schema is not the one this Weir knows, DatabaseUnavailable without one.
     """
     assert settings.keys.pepper, "set by cli.py"  # noqa: S101
-    database_health = Dependency("database", lambda is_up: metrics.database_reachable(is_up=is_up))
-    redis_health = Dependency("redis", lambda is_up: metrics.redis_reachable(is_up=is_up))
     async with AsyncExitStack() as stack:
-        db, redis = _connect(settings, stack, database_health, redis_health)
+        db, database_health, redis, redis_health = _connect(settings, stack, metrics)
         await schema.check(db)
-        projects = ProjectService(db)
+        tenants = await build_tenants(settings, db, clock)
+        projects, keys = tenants.projects, tenants.keys
+        people = build_people(settings, db, projects_for_people(projects, tenants.members), clock)
+        stack.callback(people.close)
         prices = PriceService(db)
         await prices.load()
         ledger = LedgerService(db, database_health, settings.ledger, metrics, clock)
@@ -89,40 +107,40 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
         budgets = BudgetService(db, ledger, idempotency, settings.budgets, clock)
         await budgets.lease.beat()
         reservations = ReservationDesk(prices, budgets, idempotency, TokenCounts(), settings.budgets)
-        keys = KeyService(db, settings.keys.pepper.get_secret_value().encode(), settings.keys, clock)
         openings = OpeningService(db, ledger)
         budget_admin = BudgetAdminService(db, openings, {"project": projects.exists, "api_key": keys.is_api_key})
-        upstreams = await _upstream_service(settings, stack, tracer)
-        health = HealthService(db, redis, database_health, redis_health, ledger.health)
-        _listen(db, stack, {KEYS_CHANGED: keys.forget, PRICES_CHANGED: prices.expire})
-        stack.push_async_callback(rollups.close)
-        stack.push_async_callback(budgets.close)
+        upstreams = await _upstream_service(settings, stack, tracer, tenants.allows)
+        exists: dict[Scope, Exists] = {"project": projects.exists, "api_key": keys.is_api_key}
+        limits = await stack.enter_async_context(limiting(settings, db, redis, metrics, exists, prices.models))
+        health = HealthService(db, redis, database_health, redis_health, ledger.health, limits.health)
+        others = [(PEOPLE_CHANGED, people.persons.forget), (LIMITS_CHANGED, limits.service.expire)]
+        _listen(db, stack, [(PRICES_CHANGED, prices.expire), *others, *tenants.listeners])
+        for close in (rollups.close, budgets.close, tenants.key_use.write):
+            stack.push_async_callback(close)
         stack.push_async_callback(ledger.close, settings.server.shutdown_grace_seconds)
-        await _in_background(
-            stack,
-            health.watch(),
-            budgets.keep_alive(),
-            idempotency.keep_purged(),
-            CheckService(db, rollups, metrics, settings.budgets, clock).keep_checking(),
-            ledger.keep_partitions(),
-            openings.keep_counted(),
-            rollups.keep_rolled_up(),
-            prices.keep_fresh(),
-            *_reconciling(settings, db, metrics, clock),
-        )
-        settlement = Settlement(prices, budgets, clock)
+        checks = [CheckService(db, rollups, metrics, settings.budgets, clock).keep_checking]
+        checks += _reconciling(settings, db, metrics, clock)
+        money = (budgets.keep_alive, idempotency.keep_purged, ledger.keep_partitions, openings.keep_counted)
+        works = (health.watch, rollups.keep_rolled_up, prices.keep_fresh, *money, *checks)
+        _in_background(stack, *works, *people.background, *limits.background, *tenants.background)
+        settlement = Settlement(prices, budgets, limits.service, clock)
         yield Wiring(
+            audit=AuditService(db),
             bill=BillService(db, rollups, clock),
             budget_admin=budget_admin,
-            gateway=GatewayService(upstreams, reservations, ledger, settlement, clock),
+            gateway=GatewayService(upstreams, reservations, ledger, limits.service, settlement, clock),
             health=health,
             keys=keys,
             ledger=ledger,
+            limits=limits,
+            members=tenants.members,
             metrics=metrics,
+            people=people,
             price_admin=PriceAdmin(db, prices, clock),
             rollups=rollups,
             spend_alerts=SpendAlertService(db, projects.exists),
             spend_limits=SpendLimitService(budget_admin, projects.exists),
+            tenants=tenants,
             tracer=tracer,
             upstreams=upstreams,
         )
@@ -130,37 +148,41 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
 
 
 def _connect(
-    settings: Settings, stack: AsyncExitStack, database_health: Dependency, redis_health: Dependency
-) -> tuple[Database, Redis]:
+    settings: Settings, stack: AsyncExitStack, metrics: Metrics
+) -> tuple[Database, Dependency, Redis, Dependency]:
     assert settings.database_url and settings.redis_url, "set by cli.py"  # noqa: PT018, S101
+    database_health = Dependency("database", lambda is_up: metrics.database_reachable(is_up=is_up))
+    redis_health = Dependency("redis", lambda is_up: metrics.redis_reachable(is_up=is_up))
     db = Database(settings.database_url.get_secret_value(), settings.database, database_health)
     stack.push_async_callback(db.close)
     redis = Redis(settings.redis_url.get_secret_value(), settings.redis, redis_health)
     stack.push_async_callback(redis.close)
-    return db, redis
+    return db, database_health, redis, redis_health
 
 
-def _listen(db: Database, stack: AsyncExitStack, listeners: dict[str, Callable[[str], None]]) -> None:
+def _listen(db: Database, stack: AsyncExitStack, listeners: Sequence[tuple[str, Callable[[str], None]]]) -> None:
     """Call each listener with what is said on its channel."""
     notices = Notices(db)
-    for channel, listener in listeners.items():
+    for channel, listener in listeners:
         notices.subscribe(channel, listener)
     notices.start()
     stack.push_async_callback(notices.close)
 
 
-def _reconciling(settings: Settings, db: Database, metrics: Metrics, clock: Clock) -> list[Coroutine[None, None, None]]:
+def _reconciling(settings: Settings, db: Database, metrics: Metrics, clock: Clock) -> list[Work]:
     """Return the daily comparison with the provider's bill, where there is a key for that."""
     if settings.reconciliation.admin_api_key is None:
         return []
     service = reconciliation_service(settings, db, clock)
-    return [DailyReconciliation(db, service, metrics, clock).keep_checked()]
+    return [DailyReconciliation(db, service, metrics, clock).keep_checked]
 
 
-async def _upstream_service(settings: Settings, stack: AsyncExitStack, tracer: Tracer) -> UpstreamService:
+async def _upstream_service(
+    settings: Settings, stack: AsyncExitStack, tracer: Tracer, allows: Callable[[Caller, str], bool]
+) -> UpstreamService:
     client = UpstreamClient(settings.upstream)
     stack.push_async_callback(client.close)
-    return UpstreamService(client, await _upstreams(settings, stack), tracer)
+    return UpstreamService(client, await _upstreams(settings, stack), tracer, allows)
 
 
 async def _upstreams(settings: Settings, stack: AsyncExitStack) -> list[Upstream]:
@@ -177,8 +199,8 @@ async def _upstreams(settings: Settings, stack: AsyncExitStack) -> list[Upstream
     return upstreams
 
 
-async def _in_background(stack: AsyncExitStack, *works: Coroutine[None, None, None]) -> None:
-    tasks = [asyncio.create_task(work, name="background") for work in works]
+def _in_background(stack: AsyncExitStack, *works: Work) -> None:
+    tasks = [asyncio.create_task(work(), name="background") for work in works]
 
     async def stop() -> None:
         for task in tasks:

@@ -16,9 +16,11 @@ from app.core.db import Database
 from app.core.health import Dependency
 from app.core.orm import Base
 from app.idempotency import models as idempotency
+from app.identity import models as identity
 from app.keys import models as keys
 from app.ledger import models as ledger
 from app.ledger import rollup_models as rollups
+from app.limits import models as limits
 from app.prices import models as prices
 from app.projects import models as projects
 from app.reconciliation import models as reconciliation
@@ -27,7 +29,19 @@ from app.settings import load_settings
 if TYPE_CHECKING:
     from sqlalchemy.sql.schema import SchemaItem
 
-TABLES_FROM = (audit, budgets, idempotency, keys, ledger, prices, projects, reconciliation, rollups)
+TABLES_FROM = (
+    audit,
+    budgets,
+    idempotency,
+    identity,
+    keys,
+    ledger,
+    limits,
+    prices,
+    projects,
+    reconciliation,
+    rollups,
+)
 _LOCK_TIMEOUT_MS = 5_000
 _STATEMENT_TIMEOUT_MS = 600_000
 

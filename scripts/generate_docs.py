@@ -16,10 +16,11 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from app import errors, money_errors
+from app import errors, identity_errors, key_errors, limit_errors, money_errors
 from app.errors import WeirError
 from app.setting_names import setting_names
 from app.settings import Settings
+from scripts import admin_api
 
 REFERENCE: Final = Path(__file__).parents[1] / "docs" / "reference"
 _NOTICE: Final = "<!-- Written by `make docs`; edit the code instead. -->"
@@ -41,7 +42,7 @@ _BOUNDS: Final = {
 }
 _STATUSES_RETRIED: Final = {408, 409, 429}
 
-_MODULES = {errors.__name__, money_errors.__name__}
+_MODULES = {module.__name__ for module in (errors, identity_errors, key_errors, limit_errors, money_errors)}
 
 
 def configuration_page() -> str:
@@ -90,6 +91,21 @@ def errors_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def admin_api_page() -> str:
+    """Return the page of every method of the SDK's administration API, and what Weir answers to it."""
+    lines = [
+        "# The administration API",
+        "",
+        _NOTICE,
+        "",
+        "Every method of `client.admin.organization` in OpenAI's Python SDK. What Weir has not answers 404 with the",
+        "code `not_supported_by_weir` and a message that names what to use instead.",
+        "",
+    ]
+    lines += _table(("Method", "Path", "SDK", "Weir"), map(_operation_row, admin_api.operations()))
+    return "\n".join(lines) + "\n"
+
+
 def catalogue(kind: type[WeirError] = WeirError) -> list[type[WeirError]]:
     """Return *kind* and all that derives from it in the catalogue, without those that only group others."""
     children = _children(kind)
@@ -110,7 +126,11 @@ def constraints(field: FieldInfo) -> list[Any]:
 
 def stale_pages(folder: Path = REFERENCE) -> dict[Path, str]:
     """Return the pages whose file in *folder* is missing or differs, with the text that they should have."""
-    pages = {"configuration.md": configuration_page(), "errors.md": errors_page()}
+    pages = {
+        "admin-api.md": admin_api_page(),
+        "configuration.md": configuration_page(),
+        "errors.md": errors_page(),
+    }
     paths = {folder / name: text for name, text in pages.items()}
     return {path: text for path, text in paths.items() if not path.is_file() or path.read_text("utf-8") != text}
 
@@ -155,6 +175,8 @@ def _type(annotation: Any) -> str:
         return _type(inner[0])
     if origin in {Union, UnionType}:
         return " or ".join(_type(part) for part in inner if part is not type(None))
+    if origin is dict:
+        return f"JSON object of {_type(inner[1])}"
     if origin in {tuple, list}:
         return f"list of {_type(inner[0])}"
     return _TYPES[annotation]
@@ -187,6 +209,11 @@ def _children(error: type[WeirError]) -> list[type[WeirError]]:
     return [child for child in error.__subclasses__() if child.__module__ in _MODULES]
 
 
+def _operation_row(operation: admin_api.Operation) -> tuple[str, ...]:
+    sdk = operation.sdk.removeprefix("client.admin.")
+    return operation.method, f"`{operation.path}`", f"`{sdk}`", admin_api.support(operation)
+
+
 def _error_row(error: type[WeirError]) -> tuple[str, ...]:
     code, kind, name = f"`{error.code}`", f"`{error.type}`", f"`{error.__name__}`"
     return str(error.status), code, kind, _summary(error), _retried(error), name
@@ -207,7 +234,13 @@ def _retried(error: type[WeirError]) -> str:
 def _example(error: type[WeirError]) -> WeirError:
     """Return an instance made with an empty value for each parameter that has no default."""
     needed = [p for p in inspect.signature(error).parameters.values() if p.default is inspect.Parameter.empty]
-    return error(**{p.name: getattr(p.annotation, "__supertype__", p.annotation)() for p in needed})
+    return error(**{p.name: _empty(p.annotation) for p in needed})
+
+
+def _empty(annotation: Any) -> Any:
+    if get_origin(annotation) in {Union, UnionType}:
+        return _empty(get_args(annotation)[0])
+    return getattr(annotation, "__supertype__", annotation)()
 
 
 if __name__ == "__main__":

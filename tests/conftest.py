@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.fixtures.own_servers",
     "tests.fixtures.weir",
     "tests.fixtures.canned",
+    "tests.fixtures.limits",
 ]
 
 # How long an example takes says nothing on a busy machine.

@@ -1,9 +1,9 @@
-"""The table of the audit log: rows are only ever added, which the database itself sees to."""
+"""The table of the audit log: rows are only ever added, in the order of commits, which the database itself sees to."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, DateTime, Identity, Index, Text, func
+from sqlalchemy import DDL, BigInteger, DateTime, Identity, Index, Text, event, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -24,7 +24,7 @@ class AuditEntry(Base):
 
     position: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     id: Mapped[str] = mapped_column(Text)
-    effective_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    effective_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
     event: Mapped[str] = mapped_column(Text)
     """Such as `api_key.created`."""
     resource_id: Mapped[str | None] = mapped_column(Text)
@@ -38,3 +38,28 @@ class AuditEntry(Base):
     request_id: Mapped[str | None] = mapped_column(Text)
     details: Mapped[dict[str, Any]] = mapped_column(JSONB)
     """What changed; never a secret."""
+
+
+_APPEND_ONLY: Final = (
+    """
+CREATE OR REPLACE FUNCTION refuse_change_of_audit_log() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION 'the audit log is append-only';
+END $$
+""",
+    """
+CREATE TRIGGER audit_entries_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_entries
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_audit_log()
+""",
+    """
+CREATE OR REPLACE FUNCTION take_turns_in_audit_log() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('weir.audit'));
+    RETURN NULL;
+END $$
+""",
+    """
+CREATE TRIGGER audit_entries_in_order BEFORE INSERT ON audit_entries
+FOR EACH STATEMENT EXECUTE FUNCTION take_turns_in_audit_log()
+""",
+)
+for _statement in _APPEND_ONLY:
+    event.listen(AuditEntry.__table__, "after_create", DDL(_statement))  # type: ignore[no-untyped-call]

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+from app.audit.service import record as audit
 from app.budgets import admin_repository as repository
 from app.budgets import opening_repository
 from app.budgets.budget import LIMIT_NANO_MAX, Scope
@@ -103,8 +104,9 @@ class BudgetAdminService:
             record = await repository.update_budget(tx, budget_id, {})
             starts_at = shown("window_starts_at", span.starts_at)
             values = [dict([starts_at, shown("extra_nano", nano)]) for nano in (extra_nano - amount_nano, extra_nano)]
-            await repository.create_change(tx, budget_id, editor.key_id, "topped_up", (values[0], values[1]))
-            return (await self._stand(tx, [record]))[0]
+            standing = (await self._stand(tx, [record]))[0]
+            await self._write_down(tx, record, "topped_up", editor.key_id, (values[0], values[1]))
+            return standing
 
     async def get(self, budget_id: str) -> Standing:
         """Return a budget, archived or not, and its current window; raises NotFound."""
@@ -169,11 +171,14 @@ class BudgetAdminService:
                 f"There are {IN_FORCE_MAX} budgets in force for this scope already: archive one first.",
                 param="scope_id" if new.scope_id else "scope",
             )
+        budget_id = new_id("bud")
+        after = dict(shown(name, value) for name, value in new._asdict().items())
+        # First, as the log may have to be waited for, and from the next line on calls wait for this transaction.
+        await audit(tx, "budget.created", budget_id, project_id=_project_of(new), details={"data": after})
         await opening_repository.stop_reservations(tx)
         now = await repository.get_moment(tx)
-        record = new.made(new_id("bud"), now)
+        record = new.made(budget_id, now)
         await repository.create_budget(tx, record)
-        after = dict(shown(name, value) for name, value in new._asdict().items())
         await repository.create_change(tx, record.id, changed_by, "created", (None, after))
         await self._openings.begin(tx, record)
         return record
@@ -201,8 +206,21 @@ class BudgetAdminService:
             return record
         written = await repository.update_budget(tx, record.id, changed)
         before, after = (dict(shown(name, getattr(each, name)) for name in changed) for each in (record, written))
-        await repository.create_change(tx, record.id, changed_by, kind, (before, after))
+        await self._write_down(tx, written, kind, changed_by, (before, after))
         return written
+
+    async def _write_down(
+        self,
+        tx: Transaction,
+        record: BudgetRecord,
+        kind: ChangeKind,
+        changed_by: str,
+        change: tuple[dict[str, Any], dict[str, Any]],
+    ) -> None:
+        """Add a change, as it was before and after, to the budget's history, and that it happened to the audit log."""
+        await repository.create_change(tx, record.id, changed_by, kind, change)
+        details = {"name": record.name, "changes_requested": change[1]}
+        await audit(tx, f"budget.{kind}", record.id, project_id=_project_of(record), details=details)
 
     async def _get(self, tx: Transaction, budget_id: str) -> BudgetRecord:
         record = await repository.find_budget(tx, budget_id)
@@ -227,3 +245,7 @@ class BudgetAdminService:
             Standing(record, windows.get(record.id) or WindowRecord.empty(record.id, spans[record.id]))
             for record in records
         ]
+
+
+def _project_of(budget: NewBudget | BudgetRecord) -> str | None:
+    return budget.scope_id if budget.scope == "project" else None

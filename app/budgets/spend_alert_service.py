@@ -1,5 +1,8 @@
 """Spend alerts are kept here, in OpenAI's shape. Nothing is sent by this module."""
 
+from typing import Any
+
+from app.audit.service import record as audit
 from app.budgets import admin_repository
 from app.budgets import spend_alert_repository as repository
 from app.budgets.admin_service import Exists
@@ -26,6 +29,7 @@ class SpendAlertService:
             now = await admin_repository.get_moment(tx)
             record = SpendAlertRecord(new_id("alert"), project_id, *contents, created_at=now)
             await repository.create_alert(tx, record)
+            await audit(tx, "spend_alert.created", record.id, project_id=project_id, details={"data": _shown(contents)})
             return record
 
     async def get(self, project_id: str | None, alert_id: str) -> SpendAlertRecord:
@@ -40,6 +44,8 @@ class SpendAlertService:
         async with self._db.transaction() as tx:
             record = await self._get(tx, project_id, alert_id)
             await repository.update_alert(tx, alert_id, contents)
+            changes = {"changes_requested": _shown(contents)}
+            await audit(tx, "spend_alert.updated", alert_id, project_id=project_id, details=changes)
             return record._replace(**contents._asdict())
 
     async def delete(self, project_id: str | None, alert_id: str) -> None:
@@ -48,6 +54,7 @@ class SpendAlertService:
         async with self._db.transaction() as tx:
             await self._get(tx, project_id, alert_id)
             await repository.delete_alert(tx, alert_id)
+            await audit(tx, "spend_alert.deleted", alert_id, project_id=project_id)
 
     async def list_alerts(self, project_id: str | None, paging: AlertPaging) -> Page[SpendAlertRecord]:
         """Return a page of alerts, oldest first unless told otherwise; raises NotFound for an unknown place."""
@@ -69,3 +76,9 @@ class SpendAlertService:
         if record is None:
             raise NotFound("There is no spend alert with this id.", param="alert_id")
         return record
+
+
+def _shown(contents: AlertContents) -> dict[str, Any]:
+    """Return what an alert says as the API does."""
+    fields = contents._asdict()
+    return {"threshold_amount": fields.pop("threshold_cents"), **fields}

@@ -1,9 +1,12 @@
-"""The declarative base of every table, with names for constraints that migrations can rely on."""
+"""The declarative base of every table, with names for constraints that migrations can rely on; pages of queries."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
-from sqlalchemy import MetaData
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy import MetaData, Select, literal, tuple_
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
+
+from app.core.pagination import Paging
 
 _NAMING: Final = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -18,3 +21,14 @@ class Base(DeclarativeBase):
     """What every table's class derives from."""
 
     metadata = MetaData(naming_convention=_NAMING)
+
+
+def paged(
+    query: Select[Any], keys: Sequence[InstrumentedAttribute[Any]], after: Sequence[Any] | None, paging: Paging
+) -> Select[Any]:
+    """Return *query* in the order of *keys*, from behind the row with the values *after*, and one row more."""
+    is_ascending = paging.order == "asc"
+    if after is not None:
+        here, there = tuple_(*keys), tuple_(*(literal(value) for value in after))
+        query = query.where(here > there if is_ascending else here < there)
+    return query.order_by(*(key.asc() if is_ascending else key.desc() for key in keys)).limit(paging.limit + 1)

@@ -8,6 +8,7 @@ from uuid import UUID
 from app.core.money import Nano
 from app.gateway.operations.chat import ChatCompletions, ChatRequest
 from app.idempotency.key import KeyClaim, StoredAnswer
+from app.limits.lease import Lease
 from app.observability.context import CallContext
 from app.upstreams.routing import Plan
 
@@ -68,6 +69,8 @@ class Attempt:
     answered_model: str | None = None
     service_tier: str | None = None
     is_settled: bool = False
+    lease: Lease | None = None
+    """Its place in the limits that it counts in."""
     record: Record | None = None
     """Keeps the answer, for a call with an idempotency key."""
 

@@ -9,7 +9,14 @@ from app.budgets.budget import Mode, Scope
 from app.budgets.periods import Period
 from app.budgets.refusal import refusal
 from app.core.money import Nano, usd_text
+from app.errors import WeirError
 from app.gateway.explanation import Explanation
+from app.limits.amounts import Counts
+from app.limits.lease import Charge, Standing
+from app.limits.limit import Mode as LimitMode
+from app.limits.limit import Per
+from app.limits.limit import Scope as LimitScope
+from app.limits.refusal import rate_limited
 
 
 class ExplainedBudget(BaseModel):
@@ -52,6 +59,38 @@ class ExplainedBudget(BaseModel):
         )
 
 
+class ExplainedLimit(BaseModel):
+    """A limit that the call counts in, as it stands now."""
+
+    id: str
+    name: str
+    scope: LimitScope
+    model: str | None = Field(description="The pattern that the model matches; null for every model.")
+    counts: Counts
+    per: Per | None
+    mode: LimitMode
+    maximum: int
+    remaining: int
+    requested: int = Field(description="What this call would count.")
+
+    @classmethod
+    def of(cls, charge: Charge, standing: Standing) -> "ExplainedLimit":
+        """Return the limit of *charge*."""
+        limit = charge.limit
+        return cls(
+            id=limit.id,
+            name=limit.name,
+            scope=limit.scope,
+            model=limit.model,
+            counts=limit.counts,
+            per=limit.per,
+            mode=limit.mode,
+            maximum=limit.maximum,
+            remaining=standing.remaining,
+            requested=charge.cost,
+        )
+
+
 class ExplanationView(BaseModel):
     """What would become of the call if it were made now."""
 
@@ -69,6 +108,7 @@ class ExplanationView(BaseModel):
                 "max_output_tokens": 16384,
                 "is_counted_exactly": False,
                 "budgets": [],
+                "limits": [],
             }
         }
     )
@@ -84,12 +124,15 @@ class ExplanationView(BaseModel):
     max_output_tokens: int | None = Field(description="The maximum that would be set, as the call names none.")
     is_counted_exactly: bool = Field(description="Its input was counted in tokens, as its size in bytes did not fit.")
     budgets: list[ExplainedBudget] = Field(description="Every budget that it counts in; all of them must admit it.")
+    limits: list[ExplainedLimit] = Field(description="Every limit that it counts in; all of them must admit it.")
 
     @classmethod
     def of(cls, explanation: Explanation) -> "ExplanationView":
         """Return *explanation* as it is shown."""
-        answer = explanation.answer
-        error = None if isinstance(answer, Grant) else refusal(answer, 0)
+        answer, verdict = explanation.answer, explanation.verdict
+        error: WeirError | None = None if isinstance(answer, Grant) else refusal(answer, 0)
+        if verdict.refused is not None:  # limits come first
+            error = rate_limited(explanation.charges, verdict.standings, verdict.refused)
         return cls(
             decision="admitted" if error is None else str(error.code),
             reason=None if error is None else error.message,
@@ -101,4 +144,5 @@ class ExplanationView(BaseModel):
             max_output_tokens=explanation.output_tokens_cap,
             is_counted_exactly=explanation.is_counted_exactly,
             budgets=[ExplainedBudget.of(window) for window in explanation.windows],
+            limits=[ExplainedLimit.of(*pair) for pair in zip(explanation.charges, verdict.standings, strict=True)],
         )

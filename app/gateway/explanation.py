@@ -1,10 +1,11 @@
-"""What would become of a call, had it been made: where it would go, what it could cost, what its budgets would say."""
+"""What would become of a call, had it been made: where it would go, what it could cost, what would keep it out."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from app.budgets.admission import Demand, Grant, Shortfall, Window
 from app.budgets.refusal import Unpriced
+from app.limits.lease import Charge, Verdict
 from app.prices.service import Ceiling
 from app.upstreams.routing import Plan
 
@@ -23,3 +24,7 @@ class Explanation(NamedTuple):
     """The maximum for each choice that would be set for a caller who named none."""
     is_counted_exactly: bool
     """The bound in bytes did not fit, so the input was counted in tokens."""
+    charges: Sequence[Charge] = ()
+    """How much the call would count in each of its limits."""
+    verdict: Verdict = Verdict((), 0)
+    """What these would say."""

@@ -1,6 +1,7 @@
 """The life of a call, from a caller that is known and a request that was read to an answer on its way."""
 
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -9,6 +10,7 @@ from app.core.ids import new_uuid7
 from app.gateway.answer import Answer
 from app.gateway.attempt import Attempt
 from app.gateway.explanation import Explanation
+from app.gateway.limit_demand import demand_of, shows, without_limits
 from app.gateway.operations.chat import ChatCompletions, ChatRequest
 from app.gateway.relay import abandoned, bounded_text, failed, relay_plain
 from app.gateway.relay_stream import relay_stream
@@ -17,6 +19,8 @@ from app.gateway.settlement import Settlement
 from app.idempotency.key import StoredAnswer, read_key
 from app.keys.caller import Caller
 from app.ledger.service import LedgerService
+from app.limits.payer import payer_of
+from app.limits.service import LimitService
 from app.observability.context import CallContext
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.failure import UpstreamFailed
@@ -34,12 +38,14 @@ class GatewayService:
         upstreams: UpstreamService,
         reservations: ReservationDesk,
         ledger: LedgerService,
+        limits: LimitService,
         settlement: Settlement,
         clock: Clock,
     ) -> None:
         self._upstreams = upstreams
         self._reservations = reservations
         self._ledger = ledger
+        self._limits = limits
         self._settlement = settlement
         self._clock = clock
 
@@ -53,20 +59,25 @@ class GatewayService:
     ) -> Answer:
         """Return the answer to *request*, its cost settled when the answer ends; raises a WeirError.
 
-        The story, one level of calls: plan, (limits take their place here), reserve the most that it can cost, send,
-        relay, and settlement on the way out.
+        The story, one level of calls: plan, acquire a place in every limit, reserve the most that it can cost, send,
+        relay, and on the way out settlement, which also gives the place back.
         """
-        plan = self._upstreams.plan(request.model)
+        plan = self._upstreams.plan_for(caller, request.model)
         self._ledger.admit()
         attempt = self._begin(caller, operation, request, plan, context)
         claim = read_key(_values(headers, b"idempotency-key"), caller.key_id, operation.path, request.body)
         if claim is not None and (kept := await self._reservations.find_kept(attempt, claim)) is not None:
             return _replay(kept)
-        await self._reservations.make(attempt)
+        attempt.lease = await self._limits.acquire(payer_of(caller, request.model), partial(demand_of, attempt))
+        try:
+            await self._reservations.make(attempt)
+        except BaseException:  # a call that was not made is counted nowhere
+            self._limits.release(attempt.lease)
+            raise
         try:
             answer = await self._send(attempt, headers)
             relay = relay_stream if _is_stream(answer) else relay_plain
-            return await relay(attempt, answer, self._settlement)
+            return shows(await relay(attempt, answer, self._settlement), attempt.lease)
         except UpstreamFailed as failure:
             raise failed(attempt, failure, self._settlement) from failure
         except BaseException:  # most likely the client left, or Weir stops and the grace period is over
@@ -78,8 +89,10 @@ class GatewayService:
         self, caller: Caller, operation: ChatCompletions, request: ChatRequest, context: CallContext
     ) -> Explanation:
         """Return what `run` would do with *request* now; nothing is sent, held or written."""
-        attempt = self._begin(caller, operation, request, self._upstreams.plan(request.model), context)
-        return await self._reservations.explain(attempt)
+        attempt = self._begin(caller, operation, request, self._upstreams.plan_for(caller, request.model), context)
+        charges = self._limits.charges(payer_of(caller, request.model), partial(demand_of, attempt))
+        verdict = await self._limits.look(charges)
+        return (await self._reservations.explain(attempt))._replace(charges=charges, verdict=verdict)
 
     def _begin(
         self, caller: Caller, operation: ChatCompletions, request: ChatRequest, plan: Plan, context: CallContext
@@ -128,7 +141,7 @@ def _replay(kept: tuple[str, StoredAnswer]) -> Answer:
         (b"x-weir-original-request-id", request_id.encode()),
         (b"x-weir-cost-usd", b"0"),
     ]
-    return Answer(answer.status, [*answer.headers, *own], answer.body)
+    return Answer(answer.status, [*without_limits(answer.headers), *own], answer.body)
 
 
 def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[str]:

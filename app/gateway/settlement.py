@@ -1,4 +1,4 @@
-"""Ends an attempt at an upstream: the one ledger entry that says how."""
+"""Ends an attempt at an upstream: the one ledger entry that says how, and what it counts in its limits."""
 
 from typing import Final
 
@@ -6,7 +6,9 @@ from app.budgets.service import BudgetService
 from app.core.clock import Clock, monotonic_seconds
 from app.core.money import Nano
 from app.gateway.attempt import Attempt
+from app.gateway.limit_demand import used
 from app.ledger.entries import Ending, Entry, Outcome
+from app.limits.service import LimitService
 from app.prices.service import Charge, PriceService
 from app.prices.usage import Usage
 
@@ -24,9 +26,10 @@ OVERRUN: Final = "overrun"
 class Settlement:
     """Ends attempts: each exactly once, in exactly one of four ways."""
 
-    def __init__(self, prices: PriceService, budgets: BudgetService, clock: Clock) -> None:
+    def __init__(self, prices: PriceService, budgets: BudgetService, limits: LimitService, clock: Clock) -> None:
         self._prices = prices
         self._budgets = budgets
+        self._limits = limits
         self._clock = clock
 
     def settle(self, attempt: Attempt, outcome: Outcome, usage: Usage, status: int) -> Nano:
@@ -49,6 +52,7 @@ class Settlement:
     def cancel(self, attempt: Attempt) -> None:
         """End *attempt* without an entry: nothing was sent."""
         self._mark(attempt)
+        self._limits.adjust(attempt.lease, used(_NO_USAGE))
         self._budgets.release(attempt.id)
 
     def _mark(self, attempt: Attempt) -> None:
@@ -101,6 +105,7 @@ class Settlement:
             ),
             attempt.record.answer() if attempt.record is not None and outcome in _WHOLE else None,
         )
+        self._limits.adjust(attempt.lease, used(usage))
         _note(attempt, outcome, usage, charge.cost)
         return charge.cost
 

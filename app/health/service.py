@@ -29,13 +29,20 @@ class HealthService:
     """Checks what this process depends on."""
 
     def __init__(
-        self, db: Database, redis: Redis, database: Dependency, redis_health: Dependency, ledger: Dependency
+        self,
+        db: Database,
+        redis: Redis,
+        database: Dependency,
+        redis_health: Dependency,
+        ledger: Dependency,
+        limits: Dependency,
     ) -> None:
         self._db = db
         self._redis = redis
         self._database = database
         self._redis_health = redis_health
         self._ledger = ledger
+        self._limits = limits
         self.is_draining = False
         """Set when the process was told to stop: calls that are open are finished, no new ones should come."""
 
@@ -48,12 +55,17 @@ class HealthService:
             _check("schema", await self._schema_reason()),
             _check("ledger", self._ledger.reason),
             _check("redis", self._redis_health.reason, is_required=False),
+            _check("limits", self._limits_reason(), is_required=False),
             _check("accepting", stopping),
         ]
         failed = [check for check in checks if not check.is_ok]
         if not failed:
             return "ok", checks
         return ("unavailable" if any(check.is_required for check in failed) else "degraded"), checks
+
+    def _limits_reason(self) -> str | None:
+        reason = self._limits.reason
+        return reason and f"not counted together with the other processes: {reason}"
 
     async def watch(self) -> None:
         """Notice that a dependency is away, or back, without waiting for a call; until cancelled."""

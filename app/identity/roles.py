@@ -1,5 +1,6 @@
 """What people may do: by their role in the organization, and by their role in each project. Pure."""
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 Role = Literal["owner", "admin", "member", "viewer"]
@@ -21,3 +22,13 @@ PROJECT_RIGHTS: Final[dict[Role, frozenset[Right]]] = {
     "viewer": frozenset({"read"}),
 }
 """What a role in a project allows inside it."""
+
+_STRENGTHS: Final[tuple[Role, ...]] = ("viewer", "member", "admin", "owner")
+
+
+def merged(*roles: Mapping[str, Role]) -> dict[str, Role]:
+    """Return roles in projects, by project id: where several say something of one project, the strongest."""
+    strongest: dict[str, Role] = {}
+    for project_id, role in (each for mapping in roles for each in mapping.items()):
+        strongest[project_id] = max(role, strongest.get(project_id, role), key=_STRENGTHS.index)
+    return strongest

@@ -1,12 +1,12 @@
-"""Who is calling, as every feature sees it, and keys as people see them."""
+"""Who is calling, as every feature sees it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from app.identity.roles import Role
-from app.keys.tokens import KeyKind
+from app.identity.roles import ORGANIZATION_RIGHTS, PROJECT_RIGHTS, Right, Role
+from app.keys.networks import Network
 
 CallerKind = Literal["api", "admin", "person"]
 
@@ -27,17 +27,20 @@ class Caller:
     """An admin key acts as an owner, an API key has no role."""
     project_roles: Mapping[str, Role] = field(default_factory=dict)
     """The projects that a person is in, by id."""
+    email: str | None = None
+    """The address of a person who signed in."""
+    service_account_id: str | None = None
+    """The service account whose key it is."""
+    scopes: frozenset[str] = frozenset()
+    """What the key may be used for (`app/keys/scopes.py`); empty for everything."""
+    models: tuple[str, ...] = ()
+    """Patterns of the models that the key may call; empty for all that its project may."""
+    networks: tuple[Network, ...] = ()
+    """Where the key may be used from; empty for everywhere."""
 
-
-class KeyRow(NamedTuple):
-    """A key as it may be shown."""
-
-    id: str
-    kind: KeyKind
-    project_id: str | None
-    user_id: str | None
-    name: str
-    redacted: str
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
+    def may(self, right: Right, project_id: str | None) -> bool:
+        """Tell whether its role in the organization, or in the project, gives it *right* there."""
+        if self.organization_role is not None and right in ORGANIZATION_RIGHTS[self.organization_role]:
+            return True
+        role = None if project_id is None else self.project_roles.get(project_id)
+        return role is not None and right in PROJECT_RIGHTS[role]

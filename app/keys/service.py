@@ -1,84 +1,156 @@
-"""Keys: mint, authenticate, list, revoke. A known key is authenticated from memory, without any I/O."""
+"""Keys: authenticate, mint, revoke. A known key is authenticated from memory, without any I/O."""
 
-from dataclasses import dataclass, replace
+import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Final
 
+from app.audit.service import record
 from app.core.clock import Clock, monotonic_seconds
 from app.core.db import Database, Transaction
-from app.core.ids import new_id
-from app.errors import NotFound, Unauthenticated
-from app.keys import repository, tokens
-from app.keys.caller import Caller, KeyRow
+from app.errors import InvalidRequest, NotFound, Unauthenticated
+from app.identity.people_service import PeopleService
+from app.key_errors import TooManyUnknownKeys
+from app.keys import admin_repository, repository, tokens
+from app.keys import service_account_repository as accounts
+from app.keys.caller import Caller
+from app.keys.networks import neighbourhood
+from app.keys.peppers import Peppers
+from app.keys.record import KeyFilter, KeyRecord, MintedKey, NewKey
 from app.keys.tokens import KeyKind
+from app.keys.unknown import UnknownKeys
+from app.projects.service import ProjectService
 from app.setting_groups import Keys as KeysSettings
 
 KEYS_CHANGED: Final = repository.CHANNEL
 """The channel on which every process hears of changed keys; see `KeyService.forget`."""
-
-
-@dataclass(frozen=True, slots=True)
-class MintedKey:
-    """A new key; `value` is shown to its owner once and is not stored."""
-
-    id: str
-    value: str
-    kind: KeyKind
-    project_id: str | None
-    user_id: str | None = None
+# Keys never seen before wait for each other here, so that many of them at once cannot take all connections.
+_LOOKUPS_AT_ONCE: Final = 4
 
 
 class KeyService:
     """Who may call, by key."""
 
-    def __init__(self, db: Database, pepper: bytes, settings: KeysSettings, clock: Clock) -> None:
+    def __init__(
+        self, db: Database, projects: ProjectService, people: PeopleService, settings: KeysSettings, clock: Clock
+    ) -> None:
         self._db = db
-        self._pepper = pepper
+        self._projects = projects
+        self._people = people
+        self._peppers = Peppers.of(settings)
+        self._pepper = self._peppers.current
         self._settings = settings
         self._clock = clock
         self._known: dict[bytes, tuple[Caller, float]] = {}
+        self._unknown = UnknownKeys(settings.unknown_keys_per_minute, settings.cache_entries_max)
+        self._lookups = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
         self._forgotten = 0
+        self._used: set[str] = set()
 
-    async def authenticate(self, token: str | None) -> Caller:
-        """Return the caller behind *token*.
+    async def authenticate(self, token: str | None, address: str | None = None) -> Caller:
+        """Return the caller behind *token*, sent from *address*.
 
-        Raises Unauthenticated, the same for every reason, or DatabaseUnavailable when a key that is not in memory
-        cannot be looked up: a valid key is never refused because the database is away.
+        Raises Unauthenticated, the same for every reason, TooManyUnknownKeys, or DatabaseUnavailable when a key that is
+        not in memory cannot be looked up: a valid key is never refused because the database is away.
         """
-        if token is None or not tokens.is_plausible(token):
+        if token is None or len(token) > tokens.TOKEN_CHARACTERS_MAX:
             raise Unauthenticated
         digest = tokens.digest(token, self._pepper)
         known = self._known.get(digest)
-        if known is not None and monotonic_seconds() < known[1]:
+        if known is None or monotonic_seconds() >= known[1]:
+            caller = await self._look_up(token, digest, address)
+        else:
             caller = known[0]
-            if caller.expires_at is None or self._clock() < caller.expires_at:
-                return caller
-            raise Unauthenticated
-        return await self._look_up(digest)
-
-    async def _look_up(self, digest: bytes) -> Caller:
-        self._known.pop(digest, None)
-        forgotten = self._forgotten
-        async with self._db.transaction() as tx:
-            caller = await repository.find_caller(tx, digest, self._clock())
-        if caller is None:
-            raise Unauthenticated
-        if forgotten != self._forgotten:  # changed while we were reading: what we read may already be wrong
-            return caller
-        if len(self._known) >= self._settings.cache_entries_max:
-            del self._known[next(iter(self._known))]
-        self._known[digest] = (caller, monotonic_seconds() + self._settings.cache_seconds)
+            if caller.expires_at is not None and self._clock() >= caller.expires_at:
+                raise Unauthenticated
+        self._used.add(caller.key_id)
         return caller
 
+    async def _look_up(self, token: str, digest: bytes, address: str | None) -> Caller:
+        if digest in self._known:  # and too old to be believed
+            caller = await self._find(token, digest)
+        elif not tokens.is_plausible(token):
+            raise Unauthenticated
+        else:
+            client = neighbourhood(address)
+            self._require_patience(digest, client)
+            async with self._lookups:
+                self._require_patience(digest, client)  # others of the same client may have been before
+                caller = await self._find(token, digest)
+            if caller is None:
+                self._unknown.add(digest, client, monotonic_seconds())
+        if caller is None:
+            raise Unauthenticated
+        return caller
+
+    def _require_patience(self, digest: bytes, client: str) -> None:
+        """Raise Unauthenticated for a key that was unknown a moment ago, TooManyUnknownKeys after too many of them."""
+        now = monotonic_seconds()
+        if self._unknown.has(digest, now):
+            raise Unauthenticated
+        if (seconds := self._unknown.wait_seconds(client, now)) > 0:
+            raise TooManyUnknownKeys(ceil(seconds))
+
+    async def _find(self, token: str, digest: bytes) -> Caller | None:
+        """Ask the database who *token* is, and remember it; a key under an old pepper is put under the new one."""
+        forgotten = self._forgotten
+        now = self._clock()
+        async with self._db.transaction() as tx:
+            found = await repository.find_caller(tx, self._peppers.digests(token), now)
+            if found is not None and not await self._is_in_order(tx, found.caller):
+                found = None
+            if found is not None and found.digest != digest:
+                await repository.rehash(tx, found, digest)
+        self._known.pop(digest, None)
+        if found is None or not await self._has_owner(found.caller):
+            return None
+        if forgotten == self._forgotten:  # or what we read may already be wrong
+            if len(self._known) >= self._settings.cache_entries_max:
+                del self._known[next(iter(self._known))]
+            self._known[digest] = (found.caller, monotonic_seconds() + self._settings.cache_seconds)
+        return found.caller
+
+    async def _is_in_order(self, tx: Transaction, caller: Caller) -> bool:
+        if caller.project_id is None:
+            return True
+        return await self._projects.admits(tx, caller.project_id, caller.user_id)
+
+    async def _has_owner(self, caller: Caller) -> bool:
+        """Tell whether the person whose key it is, if any, is there still; an admin key's must be an owner still."""
+        if caller.user_id is None:
+            return True
+        person = await self._people.find(caller.user_id)
+        return person is not None and (caller.kind == "api" or person.role == "owner")
+
     def forget(self, key_id: str) -> None:
-        """Forget one key, or every key when *key_id* is empty; they are looked up again when next used."""
+        """Believe nothing about one key any more, or about every key when *key_id* is empty."""
+        self._forget(lambda caller: not key_id or caller.key_id == key_id)
+
+    def forget_user(self, user_id: str) -> None:
+        """Believe nothing any more about the keys of one person, or of everybody when *user_id* is empty."""
+        self._forget(lambda caller: caller.user_id is not None if not user_id else caller.user_id == user_id)
+
+    def forget_project(self, project_id: str) -> None:
+        """Believe nothing any more about the keys of one project, or of all when *project_id* is empty."""
+        self._forget(lambda caller: not project_id or caller.project_id == project_id)
+
+    def _forget(self, concerns: Callable[[Caller], bool]) -> None:
+        """Have keys looked up when they are next used. They stay known, so nobody's unknown keys keep them out."""
         self._forgotten += 1
-        if not key_id:
-            self._known.clear()
-            return
-        for digest, (caller, _) in list(self._known.items()):
-            if caller.key_id == key_id:
-                del self._known[digest]
+        self._unknown.clear()
+        for digest, (caller, _) in self._known.items():
+            if concerns(caller):
+                self._known[digest] = (caller, 0.0)
+
+    def take_used(self) -> set[str]:
+        """Return the ids of the keys that were used since this was last called."""
+        used, self._used = self._used, set()
+        return used
+
+    def put_back_used(self, key_ids: set[str]) -> None:
+        """Have `take_used` return these once more."""
+        self._used |= key_ids
 
     async def create(
         self,
@@ -89,10 +161,14 @@ class KeyService:
         user_id: str | None = None,
         expires_in: timedelta | None = None,
     ) -> MintedKey:
-        """Mint a key for a program, or for the person *user_id*, and return it: the only time it can be read."""
-        expires_at = None if expires_in is None else self._clock() + expires_in
+        """Mint a key for a program, or for the person *user_id*, and return it; raises as `mint` does."""
+        seconds = None if expires_in is None else int(expires_in.total_seconds())
+        return await self.create_from(NewKey(kind, name, project_id, user_id, expires_in_seconds=seconds))
+
+    async def create_from(self, new: NewKey) -> MintedKey:
+        """Mint a key and return it: the only time it can be read. Raises as `mint` does."""
         async with self._db.transaction() as tx:
-            return await self._create(tx, replace(_new(kind, project_id, None), user_id=user_id), name, expires_at)
+            return await self.mint(tx, new)
 
     async def create_first(
         self, project_id: str, *, admin: str | None, api: str | None
@@ -105,45 +181,83 @@ class KeyService:
             if await repository.count_keys_exclusively(tx) > 0:
                 return None
             return (
-                await self._create(tx, _new("admin", None, admin), "First admin key", None),
-                await self._create(tx, _new("api", project_id, api), "First API key", None),
+                await self.mint(tx, NewKey("admin", "First admin key"), admin),
+                await self.mint(tx, NewKey("api", "First API key", project_id), api),
             )
 
-    async def _create(self, tx: Transaction, key: MintedKey, name: str, expires_at: datetime | None) -> MintedKey:
+    async def mint(self, tx: Transaction, new: NewKey, value: str | None = None) -> MintedKey:
+        """Make a key with *value*, or a new random one, as a part of *tx*; it is in the audit log.
+
+        Raises NotFound for an unknown project or service account, InvalidRequest where its calls would be refused.
+        """
+        if new.project_id is not None:
+            await self._require_owner(tx, new.project_id, new)
+        key = new.minted(value)
+        now = self._clock()
+        columns = new._asdict()
+        seconds = columns.pop("expires_in_seconds")
         await repository.create_key(
             tx,
+            **columns,
             id=key.id,
-            kind=key.kind,
-            project_id=key.project_id,
-            user_id=key.user_id,
-            name=name,
-            digest=tokens.digest(key.value, self._pepper),
+            digest=self._peppers.digest(key.value),
             redacted=tokens.redact(key.value),
-            created_at=self._clock(),
-            expires_at=expires_at,
+            created_at=now,
+            expires_at=None if seconds is None else now + timedelta(seconds=seconds),
         )
+        details = {"data": {name: value for name, value in new._asdict().items() if value}}
+        await record(tx, "api_key.created", key.id, project_id=new.project_id, details=details)
         return key
 
-    async def list_all(self) -> list[KeyRow]:
+    async def _require_owner(self, tx: Transaction, project_id: str, new: NewKey) -> None:
+        """Raise NotFound or InvalidRequest unless the owner of *new* may make calls in an open project."""
+        await self._projects.require_open(tx, project_id)
+        if not await self._projects.admits(tx, project_id, new.user_id):
+            raise InvalidRequest(
+                f"Invalid value for 'user_id': '{new.user_id}' is not a person who may make calls in this project.",
+                param="user_id",
+            )
+        if new.service_account_id is None:
+            return
+        account = await accounts.find_account(tx, project_id, new.service_account_id, locks=True)
+        if account is None:
+            raise NotFound(f"There is no service account '{new.service_account_id}'.", param="service_account_id")
+        if account.role == "none":
+            raise InvalidRequest(
+                "The service account has no role, so its keys could do nothing: give it the role 'member' first.",
+                param="service_account_id",
+            )
+
+    async def list_all(self) -> list[KeyRecord]:
         """Return every key, oldest first."""
         async with self._db.transaction() as tx:
-            return await repository.list_keys(tx)
+            return await admin_repository.list_all(tx)
 
     async def is_api_key(self, key_id: str) -> bool:
         """Tell whether there is an API key with this id, revoked or not."""
         async with self._db.transaction() as tx:
             return await repository.is_api_key(tx, key_id)
 
+    def digest(self, value: str) -> bytes:
+        """Return what a key with *value* is stored as."""
+        return self._peppers.digest(value)
+
     async def revoke(self, key_id: str) -> datetime:
-        """Revoke a key on every replica within a second; revoking twice is harmless. Raises NotFound."""
-        now = self._clock()
+        """Revoke a key on every replica within a second, and return since when it is; raises NotFound."""
         async with self._db.transaction() as tx:
-            is_known = await repository.revoke_key(tx, key_id, now)
-        if not is_known:
-            raise NotFound(f"There is no key '{key_id}'.", param="key_id")
+            revoked_at = await self.revoke_within(tx, key_id, KeyFilter(kind=None))
         self.forget(key_id)
+        return revoked_at
+
+    async def revoke_within(self, tx: Transaction, key_id: str, wanted: KeyFilter) -> datetime:
+        """Revoke a key of the list that is *wanted* as a part of *tx*; revoking twice is harmless. Raises NotFound."""
+        key = await admin_repository.find_key(tx, key_id, wanted, locks=True)
+        if key is None:
+            raise NotFound(f"There is no key '{key_id}'.", param="key_id")
+        if key.revoked_at is not None:
+            return key.revoked_at
+        now = self._clock()
+        await admin_repository.update_key(tx, key.id, {"revoked_at": now})
+        await repository.notify(tx, key.id)
+        await record(tx, "api_key.deleted", key.id, project_id=key.project_id)
         return now
-
-
-def _new(kind: KeyKind, project_id: str | None, value: str | None) -> MintedKey:
-    return MintedKey(id=new_id("key"), value=value or tokens.mint(kind), kind=kind, project_id=project_id)

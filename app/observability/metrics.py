@@ -57,6 +57,7 @@ class Metrics:
         self._http = HttpMetrics(self.registry)
         self._declare_calls(self.registry)
         self._declare_state(self.registry)
+        self._declare_limits(self.registry)
         self._declare_reconciliation(self.registry)
 
     def call_finished(self, call: CallContext, duration_seconds: float) -> None:
@@ -108,6 +109,14 @@ class Metrics:
     def redis_reachable(self, *, is_up: bool) -> None:
         """Say whether Redis answered this process last time."""
         self._redis_up.set(is_up)
+
+    def limits_shared(self, *, is_up: bool) -> None:
+        """Say whether limits are counted in Redis, by all processes together."""
+        self._limits_local.set(not is_up)
+
+    def limit_refused(self, counts: str, mode: str) -> None:
+        """Count a call that a limit refused, or in shadow mode would have."""
+        self._limit_refusals.labels(counts, mode).inc()
 
     def reconciled(self, upstream: str, difference_nano: Nano, checked_at: datetime) -> None:
         """Say by how much ledger and provider differ on the last days that were compared, and when that was."""
@@ -178,6 +187,20 @@ class Metrics:
         )
         self._redis_up = Gauge(
             "weir_redis_up", "1 while Redis answers every process.", registry=registry, multiprocess_mode="livemin"
+        )
+
+    def _declare_limits(self, registry: CollectorRegistry) -> None:
+        self._limit_refusals = Counter(
+            "weir_limit_refusals_total",
+            "Calls that a limit refused, or in shadow mode would have refused.",
+            ("counts", "mode"),
+            registry=registry,
+        )
+        self._limits_local = Gauge(
+            "weir_limits_local",
+            "1 while a process cannot count limits together with the others.",
+            registry=registry,
+            multiprocess_mode="livemax",
         )
 
     def _declare_reconciliation(self, registry: CollectorRegistry) -> None:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from app.audit.service import record as audit
 from app.core.clock import Clock
 from app.core.db import Database
 from app.core.pagination import Page, Paging
@@ -54,6 +55,7 @@ class PriceAdmin:
             if not await repository.add_prices(tx, [(price, row)]):
                 raise PriceExists
             await repository.notify(tx)
+            await audit(tx, "price.created", price.id, details={"data": row})
         await self._prices.load()
         return await self.get_price(price.id)
 

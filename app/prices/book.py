@@ -71,6 +71,11 @@ class Book:
             tiers[price.service_tier] = (price, *tiers.get(price.service_tier, ()))
         self._prefix_lengths = sorted({len(prefix) for prefix in self._prefixes}, reverse=True)
 
+    @property
+    def models(self) -> list[str]:
+        """Every model, and pattern of models, that has a price."""
+        return [*self._exact, *(f"{prefix}*" for prefix in self._prefixes)]
+
     def find(self, model: str, service_tier: str | None, at: datetime) -> Price | None:
         """Return the price of *model* in *service_tier* (None is `default`) at the aware moment *at*, or None.
 

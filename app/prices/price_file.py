@@ -63,13 +63,14 @@ def price_from_row(row: Mapping[str, Any], price_id: str | None = None) -> Price
         raise ValueError(f"service_tier: must be one of {', '.join(SERVICE_TIERS)}, not {tier!r}")
     valid_from = _moment(_text(row, "valid_from"))
     per_million, per_unit = _object(row, "rates"), _object(row, "per_unit_usd")
+    rates = rates_from_usd(per_million, per_unit)
     above, long_rates = _long_context(row, per_million, per_unit)
     return Price(
         id=price_id or f"{model}/{tier}/{valid_from.isoformat()}/{source}",
         model=model,
         service_tier=tier,
         valid_from=valid_from,
-        rates=rates_from_usd(per_million, per_unit),
+        rates=rates,
         long_context_above=above,
         long_context_rates=long_rates,
         per_request=_per_request(row),

@@ -130,6 +130,10 @@ class PriceService:
             except ValueError as error:
                 _log.error("prices_not_loaded", reason=str(error))
 
+    def models(self) -> list[str]:
+        """Return every model, and pattern of models, that has a price."""
+        return self._book.models
+
     def ceiling(self, model: str, service_tier: str | None, bound: Bound, at: datetime) -> Ceiling:
         """Return the most that a call within *bound* can cost; nothing for a model without a price.
 

@@ -1,7 +1,7 @@
 """Who answers: plans where a call goes and sends it there."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
@@ -11,6 +11,7 @@ import structlog
 from yarl import URL
 
 from app.errors import ModelNotFound, NoUpstream, Operational, UpstreamRejectedCredential, UpstreamUnreachable
+from app.keys.caller import Caller
 from app.observability.context import CallContext
 from app.observability.tracing import Tracer
 from app.upstreams.answer import UpstreamAnswer
@@ -27,10 +28,23 @@ _MODELS_TIMEOUT_SECONDS: Final = 10.0
 class UpstreamService:
     """The configured upstreams, in order of preference."""
 
-    def __init__(self, client: UpstreamClient, upstreams: Sequence[Upstream], tracer: Tracer) -> None:
+    def __init__(
+        self,
+        client: UpstreamClient,
+        upstreams: Sequence[Upstream],
+        tracer: Tracer,
+        allows: Callable[[Caller, str], bool],
+    ) -> None:
         self._client = client
+        self._allows = allows
         self._tracer = tracer
         self._upstreams = tuple(upstreams)
+
+    def plan_for(self, caller: Caller, model: str) -> Plan:
+        """Return the same for *caller*: to one who may not call it, a model is as unknown as one that is not there."""
+        if not self._allows(caller, model):
+            raise ModelNotFound(model)
+        return self.plan(model)
 
     def plan(self, model: str) -> Plan:
         """Return where a call for *model* goes; raises NoUpstream or ModelNotFound."""
@@ -61,8 +75,10 @@ class UpstreamService:
             self._tracer.inject(span, outgoing)
             return await self._client.send(method, url, outgoing, body)
 
-    async def list_models(self, headers: Iterable[tuple[bytes, bytes]], context: CallContext) -> list[dict[str, Any]]:
-        """Return the model objects of every upstream that answers, as far as Weir sends calls for them there.
+    async def list_models(
+        self, caller: Caller, headers: Iterable[tuple[bytes, bytes]], context: CallContext
+    ) -> list[dict[str, Any]]:
+        """Return the model objects of every upstream that answers, as far as *caller*'s calls for them are sent there.
 
         Raises UpstreamUnreachable when none answers.
         """
@@ -74,10 +90,10 @@ class UpstreamService:
         for models in lists:
             for model in models or ():
                 merged.setdefault(model["id"], model)
-        return list(merged.values())
+        return [model for name, model in merged.items() if self._allows(caller, name)]
 
     async def get_model(
-        self, model: str, headers: Iterable[tuple[bytes, bytes]], context: CallContext
+        self, caller: Caller, model: str, headers: Iterable[tuple[bytes, bytes]], context: CallContext
     ) -> dict[str, Any]:
         """Return the object of one model from the upstream that serves it.
 
@@ -85,7 +101,7 @@ class UpstreamService:
         """
         if not model.strip("."):  # "", "." and ".." are no names but other places: the list, and what is above it
             raise ModelNotFound(model)
-        upstream = self.plan(model).upstream
+        upstream = self.plan_for(caller, model).upstream
         document = await self._get(upstream, f"/models/{quote(model, safe='')}", headers, context)
         if document is None:
             raise ModelNotFound(model)

@@ -106,12 +106,12 @@ def pure_modules_wait_for_nothing(module: Module) -> Iterator[str]:
 
 def errors_stand_in_the_catalogue(module: Module) -> Iterator[str]:
     """Elsewhere an error may be given a name of its own, but never another face on the wire."""
-    if module.place in {"errors", "money_errors"}:
+    if _is_catalogue(f"app.{module.place}"):
         return
     from_catalogue = {
         alias.asname or alias.name
         for node in ast.walk(module.tree)
-        if isinstance(node, ast.ImportFrom) and node.module in {"app.errors", "app.money_errors"}
+        if isinstance(node, ast.ImportFrom) and _is_catalogue(node.module or "")
         for alias in node.names
     }
     for node in ast.walk(module.tree):
@@ -119,6 +119,10 @@ def errors_stand_in_the_catalogue(module: Module) -> Iterator[str]:
             targets = {ast.unparse(part.targets[0]) for part in node.body if isinstance(part, ast.Assign)}
             if targets & {"status", "type", "code"}:
                 yield module.breach(node.lineno, f"{node.name} has a face of its own; define it in app/errors.py")
+
+
+def _is_catalogue(module: str) -> bool:
+    return module == "app.errors" or (module.startswith("app.") and module.endswith("_errors"))
 
 
 def _is_float(node: ast.AST) -> bool:

@@ -82,6 +82,32 @@ def test_a_spent_budget_is_named_before_one_that_is_held() -> None:
     assert (answer.budget.id, answer.limit_nano, answer.spent_nano, answer.is_spent) == ("bud_2", 100, 91, True)
 
 
+def test_the_least_room_decides_also_where_another_budget_has_more_spent() -> None:
+    answer = reserve(fixed(11), [window(spent=80), window(number=2, reserved=90)])
+    assert isinstance(answer, Shortfall)
+    assert (answer.budget.id, answer.is_spent) == ("bud_2", False)
+    assert isinstance(reserve(fixed(10), [window(spent=80), window(number=2, reserved=90)]), Grant)
+
+
+def test_what_would_fit_exactly_once_every_hold_came_back_is_held_and_not_spent() -> None:
+    answer = reserve(fixed(10), [window(spent=90, reserved=5)])
+    assert isinstance(answer, Shortfall)
+    assert not answer.is_spent
+
+
+def test_of_several_spent_budgets_the_one_with_the_least_unspent_is_named_whatever_they_hold() -> None:
+    nearly, emptiest = window(number=1, spent=91, reserved=9), window(number=2, spent=93)
+    for windows in ([nearly, emptiest], [emptiest, nearly]):
+        answer = reserve(fixed(10), windows)
+        assert isinstance(answer, Shortfall)
+        assert answer.budget.id == "bud_2"
+
+
+def test_a_refusal_shows_the_window_as_it_stands() -> None:
+    tight = Window(1, budget(), Span(NOW, None), 7, 50, 20, withheld_nano=30)
+    assert reserve(fixed(8), [tight]) == Shortfall(tight.budget, tight.span, 107, 50, 20, 30, Nano(8), is_spent=False)
+
+
 def test_what_is_withheld_is_as_good_as_spent() -> None:
     answer = reserve(fixed(11), [Window(1, budget(), Span(NOW, None), 0, 50, 0, withheld_nano=40)])
     assert isinstance(answer, Shortfall)
@@ -123,7 +149,11 @@ def test_a_budget_applies_by_scope_and_by_model() -> None:
     assert found("user_1", "gpt-4o-mini") == ["all", "project", "key", "user"]
     assert found(None, "gpt-4o-mini") == ["all", "project", "key"]
     assert found("user_2", "o3") == ["all", "project"]
-    assert found("user_2", "o3") == ["all", "project"]  # remembered
+    assert book.version == 1
+    payer = Payer("proj_1", "user_1", "key_1", "gpt-4o")
+    first, another = book.find(payer), book.find(payer._replace(model="o3"))
+    assert book.find(payer) is first  # remembered, also once another was
+    assert book.find(payer._replace(model="o3")) is another
 
 
 def test_what_is_remembered_of_callers_is_bounded() -> None:
@@ -134,15 +164,15 @@ def test_what_is_remembered_of_callers_is_bounded() -> None:
 
 
 @given(
-    limits=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200), st.integers(0, 200)), min_size=1, max_size=4),
+    limits=st.lists(st.tuples(st.integers(-50, 200), st.integers(0, 200), st.integers(0, 200)), min_size=1, max_size=4),
     amounts=st.lists(st.integers(0, 300), min_size=3, max_size=3),
 )
 def test_nothing_is_admitted_beyond_a_limit_and_nothing_refused_that_fits(
     limits: list[tuple[int, int, int]], amounts: list[int]
 ) -> None:
     windows = [
-        window(number=number, limit_nano=Nano(limit), spent=spent, reserved=reserved)
-        for number, (limit, spent, reserved) in enumerate(limits)
+        window(number=number, limit_nano=Nano(left + spent + reserved), spent=spent, reserved=reserved)
+        for number, (left, spent, reserved) in enumerate(limits)
     ]
     least, capped, ceiling = sorted(amounts)
     headroom = min(each.headroom_nano for each in windows)

@@ -10,6 +10,7 @@ from app.budgets.service import BudgetService
 from app.core.clock import utc_now
 from app.core.db import Database
 from app.core.money import Nano
+from app.idempotency.key import StoredAnswer
 from app.ledger.entries import Entry
 from app.money_errors import BudgetReserved, BudgetSpent, ModelNotPriced
 from tests.budgets.conftest import (
@@ -137,6 +138,27 @@ async def test_a_budget_that_is_held_says_when_to_ask_again(db: Database) -> Non
 
     assert refused.value.code == "budget_reserved"
     assert refused.value.headers == {"x-should-retry": "true", "retry-after-ms": "50", "retry-after": "1"}
+
+
+async def test_a_call_that_waits_in_vain_is_refused_when_its_time_is_over(db: Database) -> None:
+    await make_budget(db, limit_nano=10_000)
+    budgets = await started(db, reserve_wait_ms=20)
+    await reserve(budgets)
+
+    async with asyncio.timeout(15):
+        with pytest.raises(BudgetReserved):
+            await reserve(budgets)
+
+
+async def test_a_spent_budget_and_a_model_without_a_price_are_not_waited_for(db: Database) -> None:
+    await make_budget(db, limit_nano=8_999)
+    budgets = await started(db, reserve_wait_ms=60_000)
+
+    async with asyncio.timeout(15):
+        with pytest.raises(BudgetSpent):
+            await reserve(budgets)
+        with pytest.raises(ModelNotPriced):
+            await reserve(budgets, None)
 
 
 async def test_a_call_waits_for_a_hold_of_its_own_process_to_come_back(db: Database) -> None:
@@ -294,12 +316,14 @@ async def test_what_was_committed_for_a_caller_who_was_told_it_failed_is_release
     assert await open_reservations(db) == 1
 
 
-async def test_what_could_not_be_written_keeps_its_reservation(db: Database) -> None:
+@pytest.mark.parametrize("answer", [None, StoredAnswer(200, [], b"{}")])
+async def test_what_could_not_be_written_keeps_its_reservation(db: Database, answer: StoredAnswer | None) -> None:
     budget_id = await make_budget(db)
     budgets = await started(db)
     _, entry = await reserve(budgets)
 
-    await settle(budgets, entry._replace(model="a\0model"))
+    budgets.settle(entry._replace(model="a\0model"), answer)
+    await budgets._ledger.drain()
     await budgets.lease.release_strays(budgets._holds, budgets.release)
     await drain(budgets)
 

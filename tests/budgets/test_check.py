@@ -1,11 +1,12 @@
 """The check of the books finds every difference that is planted, and none where there is none."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from app.budgets.check import Books, WindowDrift
 from app.budgets.check_service import CheckService
 from app.core.clock import utc_now
 from app.core.db import Database
@@ -42,6 +43,15 @@ async def make_books(db: Database) -> str:
 async def sql(db: Database, statement: str) -> None:
     async with db.hot_connection() as connection:
         await connection.execute(statement)
+
+
+def test_a_difference_is_one_line_with_every_amount() -> None:
+    starts_at = datetime(2026, 11, 1, tzinfo=UTC)
+    drift = WindowDrift(7, "bud_1", starts_at, *(number * 10**9 for number in (1, 2, 3, 4, 5, 6)))
+    assert str(drift) == (
+        "bud_1 from 2026-11-01: spent $1, its entries $2; reserved $3, open reservations $4; withheld $5, uncertain $6"
+    )
+    assert Books([drift], ["an hour", "a day"]).difference_count == 3
 
 
 async def test_books_that_add_up_have_no_differences(db: Database) -> None:
@@ -134,6 +144,35 @@ async def test_one_process_checks_at_a_time(db: Database) -> None:
     async with db.hot_connection() as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtext('weir.budgets.check'))")
         assert await checker(db)[0].check() is None
+
+
+class CountingChecks(CheckService):
+    """Counts the checks that were left to another process."""
+
+    left_to_another = 0
+
+    async def check(self) -> Books | None:
+        books = await super().check()
+        self.left_to_another += books is None
+        return books
+
+
+async def test_what_another_process_checks_is_not_reported_and_the_next_check_comes(db: Database) -> None:
+    registry = CollectorRegistry()
+    settings = BudgetsSettings(check_interval_seconds=0.01)
+    service = CountingChecks(db, RollupService(db, LedgerSettings()), Metrics(registry), settings, utc_now)
+
+    def checked_at() -> float:
+        return registry.get_sample_value("weir_books_checked_timestamp_seconds") or 0.0
+
+    async with db.hot_connection() as connection, connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('weir.budgets.check'))")
+        checking = asyncio.create_task(service.keep_checking())
+        await until(lambda: service.left_to_another > 1)
+        assert checked_at() == 0.0
+    await until(lambda: checked_at() > 0.0)
+    checking.cancel()
+    await asyncio.gather(checking, return_exceptions=True)
 
 
 async def test_differences_are_a_metric_and_log_lines(db: Database) -> None:

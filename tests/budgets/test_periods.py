@@ -52,6 +52,13 @@ def test_a_moment_is_in_the_window_of_its_calendar(
 def test_a_total_window_begins_with_the_budget_and_never_ends() -> None:
     assert window("total", "UTC", "2030-01-01T00:00") == Span(SINCE, None)
     assert Span(SINCE, None).holds(at("9999-12-31T00:00"))
+    assert not Span(SINCE, None).holds(SINCE - timedelta(microseconds=1))
+
+
+def test_a_window_holds_its_first_moment_and_not_the_first_of_the_next() -> None:
+    day = window("day", "UTC", "2026-11-22T12:00")
+    assert [day.holds(at(text)) for text in ("2026-11-22T00:00", "2026-11-22T23:59:59.999999")] == [True, True]
+    assert [day.holds(at(text)) for text in ("2026-11-21T23:59:59.999999", "2026-11-23T00:00")] == [False, False]
 
 
 @given(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from app.budgets.reservation import CORRECTION, UNRESERVED, WITHHELD, Hold, Move, holds_of, moves_of, orphaned, settle
 from app.core.clock import utc_now
+from app.core.money import Nano
 from tests.budgets.conftest import make_entry, make_reservation
 
 
@@ -61,6 +62,36 @@ def test_an_orphan_costs_its_ceiling() -> None:
     )
 
 
+def test_an_orphan_says_what_its_reservation_did_and_that_nothing_else_is_known() -> None:
+    reservation, now = make_reservation(user_id="user_ada", budget_window_ids=(3, 7)), utc_now()
+    [entry] = orphaned([reservation], now)
+
+    said = {name: value for name, value in reservation._asdict().items() if name != "process_id"}
+    assert {name: value for name, value in entry._asdict().items() if name in said} == said
+    assert {name: value for name, value in entry._asdict().items() if name not in said} == {
+        "settled_at": now,
+        "upstream_request_id": None,
+        "answered_model": None,
+        "service_tier": None,
+        "status": 0,
+        "ending": "orphaned",
+        "outcome": "process_died",
+        "input_tokens": 0,
+        "cached_input_tokens": 0,
+        "cache_write_tokens": 0,
+        "input_audio_tokens": 0,
+        "output_tokens": 0,
+        "reasoning_tokens": 0,
+        "output_audio_tokens": 0,
+        "other_units": None,
+        "cost_nano": reservation.ceiling_nano,
+        "flags": ("orphaned",),
+        "first_byte_us": None,
+        "upstream_us": 0,
+        "gateway_us": 0,
+    }
+
+
 def test_what_an_estimate_may_be_too_low_by_is_withheld() -> None:
     entry = make_entry(ending="estimated", cost_nano=2_000, ceiling_nano=9_000)
     taken = {entry.id: Hold(9_000, (3,))}
@@ -90,6 +121,38 @@ def test_an_estimate_after_the_sweep_withholds_what_it_gives_back() -> None:
     entry = make_entry(ending="estimated", cost_nano=2_000, ceiling_nano=9_000)
     [written], moves = settle([entry], {}, {entry.id: [("orphaned", 9_000, (3,))]})
     assert (written.flags, moves) == ((CORRECTION, WITHHELD), {3: (0, -7_000, 7_000)})
+
+
+def test_an_estimate_is_flagged_only_where_something_is_withheld_for_it() -> None:
+    estimate = make_entry(ending="estimated", ceiling_nano=9_000)
+
+    def flags(cost_nano: int, *, is_swept: bool) -> tuple[str, ...]:
+        entry = estimate._replace(cost_nano=Nano(cost_nano))
+        held = {} if is_swept else {entry.id: Hold(9_000, (3,))}
+        [written], _ = settle([entry], held, {entry.id: [("orphaned", 9_000, (3,))]} if is_swept else {})
+        return written.flags
+
+    assert [flags(nano, is_swept=False) for nano in (8_999, 9_000, 9_500)] == [(WITHHELD,), (), ()]
+    swept = [flags(nano, is_swept=True) for nano in (8_999, 9_000, 9_500)]
+    assert swept == [(CORRECTION, WITHHELD), (CORRECTION,), (CORRECTION,)]
+
+
+def test_a_call_that_cost_more_than_its_ceiling_or_than_the_sweep_charged_withholds_nothing() -> None:
+    entry = make_entry(cost_nano=9_500, ceiling_nano=9_000, flags=(WITHHELD,))
+    assert settle([entry], {entry.id: Hold(9_000, (3,))}, {})[1] == {3: (-9_000, 9_500, 0)}
+    assert settle([entry], {}, {entry.id: [("orphaned", 9_000, (3,))]})[1] == {3: (0, 500, 0)}
+
+
+def test_a_reservation_is_written_with_what_is_held_for_it_and_where() -> None:
+    reservation = make_reservation(user_id="user_ada").granted(Nano(7_000), (3, 7))
+    assert make_reservation().hold == Hold(9_000, ())
+    assert (reservation.ceiling_nano, reservation.budget_window_ids) == (7_000, (3, 7))
+    assert reservation.hold == Hold(7_000, (3, 7))
+    assert reservation.payer == ("proj_default", "user_ada", "key_test", "gpt-4o-mini")
+
+
+def test_flags_are_the_words_that_rows_of_the_ledger_have() -> None:
+    assert (CORRECTION, WITHHELD, UNRESERVED) == ("correction", "withheld", "unreserved")
 
 
 def test_reservations_of_one_window_add_up_in_it() -> None:

@@ -123,6 +123,30 @@ async def test_the_dead_are_charged_their_ceilings_and_forgotten(db: Database) -
         assert await connection.fetchval("SELECT count(*) FROM processes WHERE id = $1", budgets.process_id) == 0
 
 
+async def test_each_beat_keeps_a_process_alive_from_then_on(db: Database) -> None:
+    budgets = open_budgets(db)
+    await budgets.lease.beat()
+    await reserved(budgets)
+    async with db.hot_connection() as connection:
+        await connection.execute("UPDATE processes SET heartbeat_at = now() - interval '1 hour'")
+
+    await budgets.lease.beat()
+
+    assert await sweep(db, lease_seconds=60) == 0
+    assert await open_reservations(db) == 1
+
+
+async def test_what_a_process_left_that_has_never_beaten_or_has_signed_off_is_swept_too(db: Database) -> None:
+    silent, gone = open_budgets(db), open_budgets(db)
+    await reserved(silent)
+    await gone.lease.beat()
+    await reserved(gone)
+    await gone.close()
+
+    assert await sweep(db, lease_seconds=60) == 2
+    assert await open_reservations(db) == 0
+
+
 async def test_a_process_that_was_taken_for_dead_corrects_the_charge(db: Database) -> None:
     budgets = open_budgets(db)
     await budgets.lease.beat()

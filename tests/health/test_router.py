@@ -22,7 +22,7 @@ async def test_a_process_that_answers_is_alive(weir: RunningWeir) -> None:
 
 
 async def test_a_process_that_has_all_it_needs_is_ready(weir: RunningWeir) -> None:
-    names = ("database", "schema", "ledger", "redis", "accepting")
+    names = ("database", "schema", "ledger", "redis", "limits", "accepting")
     assert await ask(weir) == (200, {"status": "ok", "checks": dict.fromkeys(names, FINE)})
 
 

@@ -23,7 +23,7 @@ async def health(own_settings: Settings) -> AsyncIterator[HealthService]:
     settings = own_settings.database.model_copy(update={"lock_timeout_seconds": 0.1})
     db = Database(own_settings.database_url.get_secret_value(), settings, database)
     redis = Redis(own_settings.redis_url.get_secret_value(), own_settings.redis, redis_health)
-    yield HealthService(db, redis, database, redis_health, Dependency("ledger"))
+    yield HealthService(db, redis, database, redis_health, Dependency("ledger"), Dependency("limits"))
     await redis.close()
     await db.close()
 

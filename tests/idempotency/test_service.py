@@ -59,6 +59,20 @@ async def test_a_kept_answer_comes_back_byte_for_byte(db: Database) -> None:
         await service.find(place(body=b"{ }").claim)
 
 
+async def test_an_answer_that_has_expired_is_not_given_again_and_its_key_is_free(db: Database) -> None:
+    service, placed = IdempotencyService(db, Idempotency()), place()
+    await claim(db, placed)
+    async with db.hot_connection() as connection:
+        await service.store(connection, {placed.reservation_id: ANSWER})
+    assert await claim(db, place()) == [False]
+    async with db.hot_connection() as connection:
+        await connection.execute("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
+
+    assert await service.find(placed.claim) is None
+    assert await claim(db, place()) == [True]
+    assert await service.find(placed.claim) is None
+
+
 async def test_a_key_is_in_use_as_long_as_its_reservation_is_open(db: Database) -> None:
     service, budgets = IdempotencyService(db, Idempotency()), open_budgets(db)
     await budgets.lease.beat()

@@ -6,20 +6,24 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from app.core.db import Database, DatabaseUnavailable
 from app.core.notify import Notices
 from app.errors import NotFound, Unauthenticated
 from app.first_run import open_database
+from app.identity.people_service import PeopleService
 from app.keys import tokens
-from app.keys.service import KEYS_CHANGED, KeyService, MintedKey
-from app.projects.service import DEFAULT_PROJECT_ID
+from app.keys.record import MintedKey
+from app.keys.service import KEYS_CHANGED, KeyService
+from app.projects.service import DEFAULT_PROJECT_ID, ProjectService
 from app.setting_groups import Keys as KeysSettings
 from app.settings import Settings
 from tests.fixtures.own_servers import OwnServer
 from tests.fixtures.waiting import until
 
-PEPPER = b"the pepper of these tests"
+PEPPER = "the-pepper-of-these-tests-is-long-enough"
+OTHER_PEPPER = "another-pepper-that-is-long-enough-too"
 UNKNOWN = "wk-" + "0" * 55
 UNKNOWN += tokens._checksum(UNKNOWN)
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -52,8 +56,9 @@ def keys(db: Database, clock: Clock) -> KeyService:
     return service(db, clock)
 
 
-def service(db: Database, clock: Clock, pepper: bytes = PEPPER, **changes: Any) -> KeyService:
-    return KeyService(db, pepper, KeysSettings(**changes), clock)
+def service(db: Database, clock: Clock, pepper: str = PEPPER, **changes: Any) -> KeyService:
+    settings = KeysSettings(pepper=SecretStr(pepper), **changes)
+    return KeyService(db, ProjectService(db), PeopleService(db), settings, clock)
 
 
 async def make(keys: KeyService, **options: Any) -> MintedKey:
@@ -68,6 +73,11 @@ async def is_accepted(keys: KeyService, token: str | None) -> bool:
     return True
 
 
+def believed(keys: KeyService) -> list[str]:
+    """Return the ids of the keys that would be believed without looking them up."""
+    return [caller.key_id for caller, until_seconds in keys._known.values() if until_seconds > 0]
+
+
 async def test_a_key_is_its_caller(keys: KeyService) -> None:
     api, admin = await make(keys), await keys.create("admin", "an operator's")
 
@@ -78,6 +88,11 @@ async def test_a_key_is_its_caller(keys: KeyService) -> None:
     assert (operator.key_id, operator.kind, operator.project_id) == (admin.id, "admin", None)
 
 
+async def test_only_an_api_key_is_one(keys: KeyService) -> None:
+    api, admin = await make(keys), await keys.create("admin", "an operator's")
+    assert [await keys.is_api_key(key_id) for key_id in (api.id, admin.id, "key_nobody")] == [True, False, False]
+
+
 @pytest.mark.parametrize("token", [None, "", "x", "a" * 513, "a" * 100_000, "kéy", "a\0b", UNKNOWN])
 async def test_what_is_no_key_or_unknown_is_refused(keys: KeyService, token: str | None) -> None:
     assert not await is_accepted(keys, token)
@@ -86,7 +101,7 @@ async def test_what_is_no_key_or_unknown_is_refused(keys: KeyService, token: str
 async def test_a_key_is_unknown_under_another_pepper(keys: KeyService, db: Database, clock: Clock) -> None:
     minted = await make(keys)
 
-    assert not await is_accepted(service(db, clock, b"another pepper"), minted.value)
+    assert not await is_accepted(service(db, clock, OTHER_PEPPER), minted.value)
 
 
 async def test_a_key_expires_at_its_moment_whether_it_is_remembered_or_not(
@@ -168,8 +183,8 @@ async def test_a_key_revoked_by_another_process_stops_here_by_its_notice(
     await service(elsewhere_db, clock).revoke(minted.id)
 
     await until(lambda: keys._forgotten == 2)
+    assert believed(keys) == [other.id]
     assert not await is_accepted(keys, minted.value)
-    assert len(keys._known) == 1  # the other one is remembered still
     await notices.close()
     await elsewhere_db.close()
 
@@ -195,8 +210,9 @@ async def test_when_notices_may_be_lost_everything_is_forgotten(keys: KeyService
 
     keys.forget("")
 
-    assert keys._known == {}
+    assert believed(keys) == []
     assert await is_accepted(keys, minted.value)
+    assert believed(keys) == [minted.id]
 
 
 class InterruptedDatabase(Database):
@@ -254,7 +270,7 @@ async def test_no_more_keys_are_remembered_than_allowed_the_oldest_go_first(db: 
 
 
 async def test_only_digests_are_stored(keys: KeyService, db: Database) -> None:
-    minted = await make(keys, user_id="user_ada")
+    minted = await make(keys)
     own = await make(keys)
     await keys.authenticate(minted.value)
 

@@ -16,6 +16,19 @@ MOMENTS = st.timedeltas(timedelta(days=-3), timedelta(days=50_000)).map(lambda s
 NEAR = st.integers(0, 5 * 86_400).map(lambda seconds: BEGIN + timedelta(seconds=seconds))
 
 
+def test_minutes_hours_and_days_begin_where_clocks_in_utc_say_so() -> None:
+    assert [floor(BEGIN, width) for width in WIDTHS] == [
+        datetime(2026, 2, 27, tzinfo=UTC),
+        datetime(2026, 2, 27, 21, tzinfo=UTC),
+        datetime(2026, 2, 27, 21, 58, tzinfo=UTC),
+    ]
+    assert [ceiling(BEGIN, width) for width in WIDTHS] == [
+        datetime(2026, 2, 28, tzinfo=UTC),
+        datetime(2026, 2, 27, 22, tzinfo=UTC),
+        datetime(2026, 2, 27, 21, 59, tzinfo=UTC),
+    ]
+
+
 @given(MOMENTS, st.sampled_from(WIDTHS))
 def test_a_moment_is_between_its_floor_and_its_ceiling(moment: datetime, width: Width) -> None:
     below, above = floor(moment, width), ceiling(moment, width)
@@ -39,6 +52,7 @@ def test_a_cover_is_its_span_in_whole_pieces(begin: datetime, end: datetime, wid
     for piece, following in itertools.pairwise(pieces):
         assert piece.span.end == following.span.begin
     for piece in pieces:
+        assert piece.span.begin < piece.span.end
         if piece.width is None:
             assert ceiling(piece.span.begin, "minute") >= floor(piece.span.end, "minute")  # no whole minute is in it
         else:
@@ -82,5 +96,6 @@ def test_neighbours_are_joined_and_what_is_apart_stays_apart() -> None:
         (8, 9),
     ]
     assert aligned(spans, "hour") == [Span(floor(start, "hour"), floor(start, "hour") + 2 * LENGTHS["hour"])]
-    assert aligned([Span(start, start + 9 * minute), spans[1]], "minute") == [Span(start, start + 9 * minute)]
+    long = Span(start + 3 * minute, start + 9 * minute)
+    assert aligned([long, spans[1], Span(start + 4 * minute, start + 5 * minute)], "minute") == [spans[1], long]
     assert aligned([], "day") == []

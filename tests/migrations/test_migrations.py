@@ -16,10 +16,12 @@ from app.core.clock import utc_now
 from app.core.db import Database
 from app.core.orm import Base
 from app.idempotency import models as _idempotency  # noqa: F401
+from app.identity import models as _identity  # noqa: F401
 from app.keys import models as _keys  # noqa: F401
 from app.ledger import models as _ledger  # noqa: F401
 from app.ledger import repository as ledger
 from app.ledger import rollup_models as _rollups  # noqa: F401
+from app.limits import models as _limits  # noqa: F401
 from app.prices import models as _prices  # noqa: F401
 from app.projects import models as _projects  # noqa: F401
 from app.reconciliation import models as _reconciliation  # noqa: F401

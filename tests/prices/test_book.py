@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -100,6 +101,13 @@ def test_the_dearest_tier_is_judged_by_its_long_context() -> None:
     assert Book([default, priority]).find("m", "ultrafast", NOW) is default
 
 
+def test_of_tiers_whose_long_contexts_cost_the_same_the_dearer_in_a_short_one_is_the_dearest() -> None:
+    long = {"above_input_tokens": 1000, "rates": {"input": "3"}}
+    default, priority = price("m", usd="1", long_context=long), price("m", "priority", "2", long_context=long)
+    for prices in ([default, priority], [priority, default]):
+        assert Book(prices).find("m", "ultrafast", NOW) is priority
+
+
 def test_default_costs_what_the_dearest_tier_does_where_only_others_have_a_price() -> None:
     flex, priority = price("m", "flex", "0.5"), price("m", "priority", "2")
     assert Book([flex, priority]).find("m", None, NOW) is priority
@@ -109,6 +117,18 @@ def test_an_operators_price_beats_a_shipped_one_of_the_same_date() -> None:
     own, shipped = price("m", usd="9", source=OPERATOR_SOURCE), price("m", source="zzz")
     assert Book([own, shipped]).find("m", None, NOW) is own
     assert Book([shipped, own]).find("m", None, NOW) is own
+
+
+def test_the_newest_price_counts_whatever_its_id_and_whoever_entered_it() -> None:
+    own = replace(price("m", source=OPERATOR_SOURCE), id="z")
+    shipped = replace(price("m", valid_from="2026-02-01"), id="a")
+    for prices in ([own, shipped], [shipped, own]):
+        assert Book(prices).find("m", None, NOW) is shipped
+
+
+def test_two_prices_of_an_operator_of_the_same_date_resolve_the_same_in_any_order() -> None:
+    one, other = (replace(price("m", source=OPERATOR_SOURCE), id=name) for name in ("price_a", "price_b"))
+    assert Book([one, other]).find("m", None, NOW) is Book([other, one]).find("m", None, NOW)
 
 
 def test_equal_prices_of_two_sources_resolve_the_same_in_any_order() -> None:

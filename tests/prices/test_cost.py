@@ -215,6 +215,33 @@ def test_gpt_4o_is_billed_as_openai_bills_it(usage: Usage, nano: int) -> None:
     assert cost(GPT_4O, usage) == nano
 
 
+@pytest.mark.parametrize(
+    ("usage", "nano"),
+    [
+        (Usage(input_tokens=1, cached_input_tokens=30, cache_write_tokens=20), 30 * 500 + 20 * 2_500),
+        (Usage(input_tokens=1, cache_write_tokens=20, cache_write_12h_tokens=5), 15 * 2_500 + 5 * 4_000),
+        (Usage(input_tokens=1, cache_write_12h_tokens=20), 20 * 4_000),
+        (Usage(input_tokens=1, input_audio_tokens=30, input_image_tokens=20), 50 * 2_000),
+        (Usage(input_tokens=1, input_audio_tokens=30, cached_input_audio_tokens=10), 20 * 2_000 + 10 * 500),
+        (Usage(input_tokens=1, cached_input_audio_tokens=30, input_image_tokens=20), 20 * 2_000 + 30 * 500),
+        (Usage(input_tokens=1, input_audio_tokens=30, cached_input_image_tokens=20), 30 * 2_000 + 20 * 500),
+        (Usage(input_tokens=1, input_image_tokens=30, cached_input_image_tokens=10), 20 * 2_000 + 10 * 500),
+        (
+            Usage(cached_input_audio_tokens=30, cached_input_image_tokens=20, cache_write_tokens=10),
+            50 * 500 + 10 * 2_500,
+        ),
+        (Usage(output_tokens=1, output_audio_tokens=30, output_image_tokens=20), 50 * 10_000),
+    ],
+)
+def test_a_total_is_at_least_the_sum_of_its_parts_on_each_axis(usage: Usage, nano: int) -> None:
+    of = price({"input": "2", "cached_input": "0.50", "cache_write": "2.50", "cache_write_12h": "4", "output": "10"})
+    assert cost(of, usage) == nano
+
+
+def test_what_is_not_said_to_be_used_is_not() -> None:
+    assert set(Usage()) == {0}
+
+
 def test_the_smallest_use_at_the_smallest_rate_costs_one_nano_dollar() -> None:
     assert cost(price({"input": "0.000000001"}), Usage(input_tokens=1)) == 1
 
@@ -224,6 +251,19 @@ def test_audio_read_from_the_cache_is_billed_as_cached_audio() -> None:
         input_tokens=100, cached_input_tokens=70, input_audio_tokens=80, cached_input_audio_tokens=60, output_tokens=5
     )
     assert cost(REALTIME, usage) == 10 * 4_000 + 10 * 400 + 20 * 32_000 + 60 * 400 + 5 * 16_000
+
+
+def test_audio_and_images_whose_only_price_is_that_of_the_cache_are_billed_apart_from_text() -> None:
+    of = price({"input": "4", "cached_input": "2", "cached_input_audio": "1", "cached_input_image": "3"})
+    usage = Usage(
+        input_tokens=200,
+        cached_input_tokens=110,
+        input_audio_tokens=50,
+        cached_input_audio_tokens=40,
+        input_image_tokens=100,
+        cached_input_image_tokens=60,
+    )
+    assert cost(of, usage) == 40 * 4_000 + 10 * 2_000 + (10 * 4_000 + 40 * 1_000) + (40 * 4_000 + 60 * 3_000)
 
 
 def test_cached_tokens_not_said_to_be_audio_are_text_and_the_rest_of_them_is_billed_uncached() -> None:
@@ -267,10 +307,79 @@ def test_the_ceiling_of_a_call_that_may_speak_or_draw_takes_every_output_token_f
     assert ceiling(of, Usage(output_tokens=10, output_image_tokens=10)) == 10 * 32_000
 
 
+@pytest.mark.parametrize("dearest", ["input", "cached_input", "cache_write"])
+def test_the_ceiling_takes_each_token_for_the_dearest_kind_that_it_may_turn_out_to_be(dearest: str) -> None:
+    of = price({"input": "1", "cached_input": "2", "cache_write": "3", "output": "1", dearest: "9"})
+    assert ceiling(of, Usage(input_tokens=100)) == 100 * 9_000
+
+
+@pytest.mark.parametrize("kind", ["audio", "image"])
+@pytest.mark.parametrize("dearest", ["input", "input_{}", "cached_input_{}"])
+def test_the_ceiling_of_audio_and_images_is_that_of_their_dearest_kind(kind: str, dearest: str) -> None:
+    own = {"input": "1", f"input_{kind}": "2", f"cached_input_{kind}": "3", "output": "1", dearest.format(kind): "9"}
+    rate = 9_000 if dearest == "input" else 1_000
+    for part in (f"input_{kind}_tokens", f"cached_input_{kind}_tokens"):
+        assert ceiling(price(own), Usage(**{"input_tokens": 100, part: 40})) == 60 * rate + 40 * 9_000
+
+
+def test_the_ceiling_of_text_with_audio_and_images_has_each_token_once() -> None:
+    bound = Usage(input_tokens=100, input_audio_tokens=30, input_image_tokens=20)
+    assert ceiling(REALTIME, bound) == 50 * 4_000 + 30 * 32_000 + 20 * 5_000
+
+
+def test_the_ceiling_of_a_long_context_is_the_dearer_of_both_rates() -> None:
+    long = {"above_input_tokens": 1_000, "rates": {"input": "4", "output": "3"}}
+    of = price({"input": "2", "cached_input": "2", "cache_write": "2", "output": "10"}, long_context=long)
+    assert ceiling(of, Usage(input_tokens=1_000, output_tokens=10)) == 1_000 * 2_000 + 10 * 10_000
+    assert ceiling(of, Usage(input_tokens=1_001, output_tokens=10)) == 1_001 * 4_000 + 10 * 10_000
+
+
+def test_the_ceiling_of_a_call_that_cannot_speak_or_draw_does_not_take_its_output_for_that() -> None:
+    of = price({"input": "1", "output": "10", "output_audio": "64", "output_image": "32"})
+    assert ceiling(of, Usage(output_tokens=10)) == 10 * 10_000
+    cheap = price({"input": "1", "output": "10", "output_audio": "6", "output_image": "3"})
+    assert ceiling(cheap, Usage(output_tokens=10, output_audio_tokens=10, output_image_tokens=10)) == 20 * 10_000
+
+
+def test_the_ceiling_has_every_unit_and_fee() -> None:
+    units = ("images", "web_searches", "web_search_previews", "file_searches", "code_interpreter_sessions")
+    of = price(
+        {"input": "1", "characters": "1000"},
+        per_unit_usd={**{name: f"0.0{number}" for number, name in enumerate(units, 1)}, "audio_minutes": "0.6"},
+        per_request_usd="5",
+    )
+    usage = Usage(characters=1, audio_seconds=1, **dict.fromkeys(units, 10))
+    assert cost(of, usage) == ceiling(of, usage) == 1_000_000 + 10_000_000 + 1_500_000_000 + 5_000_000_000
+
+
 def test_everything_fits_where_output_costs_nothing() -> None:
     of = price({"input": "1", "output": "0"})
     assert output_tokens_within(of, Usage(input_tokens=9, output_tokens=50), Nano(9_000)) == 50
     assert output_tokens_within(of, Usage(input_tokens=9, output_tokens=50), Nano(8_999)) == 0
+    speaking = price({"input": "1", "output": "0", "output_audio": "64"})
+    assert output_tokens_within(speaking, Usage(output_tokens=50), Nano(0)) == 50
+    silent = price({"input": "1", "output": "2", "output_audio": "0"})
+    assert output_tokens_within(silent, Usage(output_tokens=50), Nano(0)) == 0
+
+
+def test_as_many_tokens_fit_as_are_paid_for_at_the_dearest_output_that_is_possible() -> None:
+    of = price({"input": "1", "output": "2", "output_audio": "64"}, per_request_usd="0.025")
+    owed = 10 * 1_000 + 25_000_000
+    for bound, rate in (
+        (Usage(input_tokens=10, output_tokens=9_000), 2_000),
+        (Usage(input_tokens=10, output_tokens=9_000, output_audio_tokens=9_000), 64_000),
+    ):
+        assert output_tokens_within(of, bound, Nano(owed + 5_000 * rate)) == 5_000
+        assert output_tokens_within(of, bound, Nano(owed + 5_000 * rate - 1)) == 4_999
+        assert output_tokens_within(of, bound, Nano(owed)) == 0
+        assert output_tokens_within(of, bound, Nano(owed + 10**10)) == 9_000
+
+
+def test_a_negative_count_earns_nothing_back() -> None:
+    of = price({"input": "1"}, per_unit_usd={"web_searches": "0.01"})
+    assert cost(of, Usage(input_tokens=10, web_searches=-1)) == 10 * 1_000
+    assert ceiling(of, Usage(input_tokens=10, web_searches=-1)) == 10 * 1_000
+    assert output_tokens_within(of, Usage(output_tokens=10, web_searches=-1), Nano(10 * 1_000 - 1)) == 9
 
 
 def test_nothing_fits_where_the_input_is_already_too_dear() -> None:

@@ -1,4 +1,5 @@
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,10 +71,62 @@ def test_a_long_write_to_the_cache_falls_back_to_a_short_one_and_a_search_previe
     assert rates.web_search_previews == rates.web_searches > 0
 
 
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("rates", "cached_input"),
+        ("rates", "cache_write"),
+        ("rates", "cache_write_12h"),
+        ("rates", "input_audio"),
+        ("rates", "cached_input_audio"),
+        ("rates", "input_image"),
+        ("rates", "cached_input_image"),
+        ("rates", "output"),
+        ("rates", "output_audio"),
+        ("rates", "output_image"),
+        ("rates", "characters"),
+        ("per_unit_usd", "images"),
+        ("per_unit_usd", "audio_minutes"),
+        ("per_unit_usd", "web_searches"),
+        ("per_unit_usd", "web_search_previews"),
+        ("per_unit_usd", "file_searches"),
+        ("per_unit_usd", "code_interpreter_sessions"),
+    ],
+)
+def test_each_kind_of_unit_has_a_price_of_its_own(field: str, name: str) -> None:
+    row = {key: ROW[key] for key in ("model", "service_tier", "valid_from", "source")}
+    prices: dict[str, dict[str, str]] = {"rates": {"input": "1"}, "per_unit_usd": {}}
+    prices[field][name] = "7"
+
+    rates = price_from_row({**row, **prices}).rates
+
+    assert getattr(rates, name) == (7_000_000_000 if field == "rates" else 7_000_000_000_000_000)
+    assert rates.input == 1_000_000_000
+
+
+def test_what_is_not_priced_by_the_unit_costs_nothing() -> None:
+    row = {key: ROW[key] for key in ("model", "service_tier", "valid_from", "source")}
+    rates = price_from_row({**row, "rates": {"input": "1"}}).rates
+    units = rates[rates._fields.index("characters") : rates._fields.index("audio_has_own_rate")]
+    assert set(units) == {0}
+
+
 def test_a_price_by_the_unit_needs_no_price_by_the_token() -> None:
     row = {**ROW, "rates": {}, "per_unit_usd": {"images": "0.04"}}
     del row["long_context"]
     assert price_from_row(row).rates.images == 40_000_000 * 1_000_000
+
+
+def test_a_date_without_a_zone_is_in_utc_wherever_the_server_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert price_from_row(ROW).valid_from == datetime(2026, 10, 12, tzinfo=UTC)
+        offset = price_from_row({**ROW, "valid_from": "2026-10-12T02:00:00+02:00"})
+        assert offset.valid_from == datetime(2026, 10, 12, tzinfo=UTC)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_the_id_is_the_callers_or_made_of_what_identifies_the_row() -> None:
@@ -85,6 +138,7 @@ def test_the_id_is_the_callers_or_made_of_what_identifies_the_row() -> None:
     ("change", "message"),
     [
         ({"rate": {}}, "rate: is not a field"),
+        ({"zones": 1, "rate": {}, "rats": {}, "tiers": []}, "rate: is not a field"),
         ({"model": ""}, "model: must be a string"),
         ({"model": None}, "model: must be a string"),
         ({"model": "gpt *"}, "model: must be a name"),
@@ -105,15 +159,21 @@ def test_the_id_is_the_callers_or_made_of_what_identifies_the_row() -> None:
         ({"rates": {"input": "0.0000000001"}}, "rates.input: must be decimal dollars with at most 9"),
         ({"rates": {"inputs": "1"}}, "rates.inputs: is not one of"),
         ({"rates": {"output": "1"}}, "rates.input: is missing"),
-        ({"rates": {}, "per_unit_usd": {}, "long_context": None}, "long_context: must be an object"),
+        ({"rates": {}, "per_unit_usd": {}}, "rates: at least one price is needed"),
+        ({"long_context": None}, "long_context: must be an object"),
+        (
+            {"long_context": {"above_input_tokens": 5, "rates": {"inputs": "1"}}},
+            "long_context.rates.inputs: is not one of",
+        ),
         ({"rates": {"images": "1"}}, "rates.images: is not one of"),
-        ({"per_unit_usd": {"images": 1}}, "images: must be decimal dollars in a string"),
-        ({"per_unit_usd": {"input": "1"}}, "input: is not one of"),
+        ({"per_unit_usd": {"images": 1}}, "per_unit_usd.images: must be decimal dollars in a string"),
+        ({"per_unit_usd": {"input": "1"}}, "per_unit_usd.input: is not one of images, audio_minutes, web_searches, "),
         ({"per_request_usd": 1}, "per_request_usd: must be decimal dollars"),
         ({"context_tokens_max": 0}, "context_tokens_max: must be a positive whole number"),
         ({"context_tokens_max": 1.5}, "context_tokens_max: must be a positive whole number"),
         ({"output_tokens_max": True}, "output_tokens_max: must be a positive whole number"),
         ({"long_context": {"above": 1}}, "long_context.above: is not a field"),
+        ({"long_context": {"z": 1, "y": 1, "above": 1, "x": 1}}, "long_context.above: is not a field"),
         ({"long_context": {"rates": {"input": "1"}}}, "long_context: needs both"),
         ({"long_context": {"above_input_tokens": 5}}, "long_context: needs both"),
         ({"long_context": {"above_input_tokens": "5"}}, "long_context.above_input_tokens: must be a positive"),
@@ -121,13 +181,18 @@ def test_the_id_is_the_callers_or_made_of_what_identifies_the_row() -> None:
     ],
 )
 def test_an_unclear_row_is_refused_and_its_field_named(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{message}"):
         price_from_row({**ROW, **change})
+
+
+@pytest.mark.parametrize("tier", ["default", "flex", "priority", "ultrafast", "batch"])
+def test_every_tier_of_the_upstream_can_have_a_price(tier: str) -> None:
+    assert price_from_row({**ROW, "service_tier": tier}).service_tier == tier
 
 
 def test_a_row_without_any_price_is_refused() -> None:
     row = {name: ROW[name] for name in ("model", "service_tier", "valid_from", "source")}
-    with pytest.raises(ValueError, match="at least one price"):
+    with pytest.raises(ValueError, match=r"^rates: at least one price is needed$"):
         price_from_row(row)
 
 
@@ -151,7 +216,7 @@ def test_a_file_is_read_from_its_bytes_and_from_its_content() -> None:
     ],
 )
 def test_an_unclear_file_is_refused_and_its_row_named(content: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{message}"):
         parse_prices(json.dumps(content).encode())
 
 

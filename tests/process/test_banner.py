@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from app.banner import banner
 from app.first_run import FirstKeys
-from app.keys.service import MintedKey
+from app.keys.record import MintedKey
 from app.settings import Settings
 
 _KEYS = FirstKeys(

@@ -224,7 +224,9 @@ def test_the_simulator_runs_by_itself_and_the_doctor_reaches_it(
 def test_keys_are_made_listed_and_revoked(weir_command: WeirCommand, external: dict[str, str]) -> None:
     weir_command("migrate", **external)
     assert "no keys yet" in weir_command("keys", "list", **external).output
-    made = weir_command("keys", "create", "--name", "one", "--expires-in-days", "7", **external)
+    made = weir_command(
+        "keys", "create", "--name", "one", "--expires-in-days", "7", "--scopes", "model.read", **external
+    )
     assert re.fullmatch(r"wk-\w{61}\n", made.output)
     listed = weir_command("keys", "list", **external).output
     assert re.fullmatch(r"key_\w+  api +proj_default +wk-\S+ +expires \d{4}-\d\d-\d\d +one\n", listed)
@@ -242,6 +244,9 @@ def test_keys_are_made_listed_and_revoked(weir_command: WeirCommand, external: d
         (("keys", "create", "--name", "x", "--project", "nothing"), 1, "weir: There is no project 'nothing'.\n"),
         (("keys", "create"), 2, "Missing option '--name'"),
         (("keys", "create", "--name", "x", "--expires-in-days", "0"), 2, "Invalid value for '--expires-in-days'"),
+        (("keys", "create", "--name", "x", "--user", "user_nobody"), 1, "'user_nobody' is not a person who may make"),
+        (("keys", "create", "--name", "x", "--scopes", "everything"), 2, "Invalid value for --scopes: it must be one"),
+        (("keys", "create", "--name", "x", "--admin", "--scopes", "api.all.read"), 2, "an admin key has no scopes"),
         (("serve", "--port", "many"), 2, "Invalid value for '--port'"),
         (("nothing",), 2, "No such command 'nothing'"),
     ],

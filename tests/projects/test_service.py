@@ -32,6 +32,7 @@ async def test_the_default_project_is_made_once_however_many_processes_try(db: D
 @pytest.mark.parametrize("name_or_id", [DEFAULT_PROJECT_ID, "Default"])
 async def test_a_project_is_found_by_its_id_and_by_its_name(db: Database, name_or_id: str) -> None:
     assert await ProjectService(db).get_id(name_or_id) == DEFAULT_PROJECT_ID
+    assert await ProjectService(db).exists(name_or_id) == (name_or_id == DEFAULT_PROJECT_ID)
 
 
 async def test_of_two_projects_of_one_name_the_older_one_is_meant(db: Database) -> None:

@@ -136,6 +136,13 @@ class Tenants:
             return  # the answer to the first try was lost
         number, project_id = cohort.number, cohort.project_id
         await connection.execute("INSERT INTO projects (id, name) VALUES ($1, $1)", project_id)
+        for user_id in {key.user_id for key in cohort.keys if key.user_id is not None}:
+            await connection.execute(
+                "INSERT INTO users (id, email, name, role) VALUES ($1, $1 || '@example.com', $1, 'member')", user_id
+            )
+            await connection.execute(
+                "INSERT INTO project_members (project_id, user_id, role) VALUES ($1, $2, 'member')", project_id, user_id
+            )
         for key in cohort.keys:
             await connection.execute(
                 "INSERT INTO api_keys (id, kind, project_id, user_id, name, digest, redacted) "

@@ -34,9 +34,9 @@ async def test_a_model_that_nobody_serves_is_not_found_and_without_upstreams_the
     client = UpstreamClient(Settings().upstream)
     try:
         with pytest.raises(ModelNotFound):
-            UpstreamService(client, [SIMULATOR, LOCAL], Tracer()).plan("gpt-5")
+            UpstreamService(client, [SIMULATOR, LOCAL], Tracer(), lambda *_: True).plan("gpt-5")
         with pytest.raises(NoUpstream):
-            UpstreamService(client, [SIMULATOR], Tracer()).plan("gpt-5")
+            UpstreamService(client, [SIMULATOR], Tracer(), lambda *_: True).plan("gpt-5")
     finally:
         await client.close()
 

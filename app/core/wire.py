@@ -1,0 +1,88 @@
+"""Parts of wire shapes that features share: names and ids that are safe to show, pages of lists, what was deleted."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from app.core.pagination import Order, Paging
+
+Item = TypeVar("Item")
+# Control characters, line separators, and what turns the direction of the text around it.
+_UNREADABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def _readable(text: str) -> str:
+    if _UNREADABLE.search(text):
+        raise PydanticCustomError("name", "it must not have control characters or line breaks")
+    if not text.strip():
+        raise PydanticCustomError("name", "it must not be blank")
+    return text
+
+
+Name = Annotated[str, StringConstraints(max_length=256), AfterValidator(_readable)]
+"""What people call something."""
+Id = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
+"""The id of something that may not exist."""
+
+
+class PageQuery(BaseModel):
+    """Which page of a list to show. A parameter that does not exist is refused: misspelt, it would find too many."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: Id | None = Field(None, description="The `last_id` of the page before.")
+    limit: int = Field(20, ge=1, le=100)
+
+    def paging(self) -> Paging:
+        """Return which page is wanted."""
+        return Paging(self.after, self.limit)
+
+
+class ListQuery(PageQuery):
+    """The same, of a list that can be had either way around."""
+
+    order: Order = "asc"
+
+    def paging(self) -> Paging:
+        """Return which page is wanted."""
+        return Paging(self.after, self.limit, self.order)
+
+
+class Listed(BaseModel, Generic[Item]):
+    """A page of a list; ask for the next one with `after` set to `last_id`."""
+
+    object: Literal["list"] = "list"
+    data: list[Item]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+def page_of(data: Sequence[Any], *, has_more: bool) -> dict[str, Any]:
+    """Return the fields of a list of *data*, whose items have an `id`."""
+    ends = {"first_id": data[0].id if data else None, "last_id": data[-1].id if data else None}
+    return {"data": data, "has_more": has_more, **ends}
+
+
+def example_of(example: dict[str, Any]) -> ConfigDict:
+    """Return the configuration of a shape with an example."""
+    return ConfigDict(json_schema_extra={"example": example})
+
+
+def list_example(example: dict[str, Any]) -> ConfigDict:
+    """Return the configuration of a list with *example* on its page."""
+    page = {"first_id": example["id"], "last_id": example["id"], "has_more": False}
+    return example_of({"object": "list", "data": [example], **page})
+
+
+class Deleted(BaseModel):
+    """It is gone."""
+
+    model_config = example_of({"id": "key_5a1b", "object": "organization.project.api_key.deleted", "deleted": True})
+
+    id: str
+    object: str
+    deleted: bool = True

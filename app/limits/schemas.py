@@ -1,0 +1,221 @@
+"""Limits on the wire. Moments are Unix seconds."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
+
+from app.core.pagination import Order, Page, Paging
+from app.errors import InvalidRequest
+from app.limits.amounts import Counts
+from app.limits.lease import Charge, Standing
+from app.limits.limit import MAXIMUM_MAX, Mode, Per, Scope
+from app.limits.record import LimitFilter, LimitRecord, NewLimit, Sort
+
+_NEW_EXAMPLE: Final[JsonDict] = {
+    "name": "Everybody",
+    "scope": "user",
+    "scope_id": None,
+    "model": None,
+    "counts": "requests",
+    "per": "minute",
+    "maximum": 100,
+    "mode": "enforcing",
+}
+_EXAMPLE: Final[JsonDict] = {
+    "id": "lim_0f9a4be1c2d34f5a8b7c6d5e4f3a2b1c",
+    "object": "weir.limit",
+    **_NEW_EXAMPLE,
+    "created_at": 1795361640,
+    "updated_at": 1795361640,
+}
+_STANDING_EXAMPLE: Final[JsonDict] = {
+    "id": "lim_0f9a4be1c2d34f5a8b7c6d5e4f3a2b1c",
+    **_NEW_EXAMPLE,
+    "remaining": 97,
+    "reset_ms": 60120,
+}
+_FIXED: Final = {"scope", "scope_id", "model", "counts", "per"}
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Maximum = Annotated[int, Field(strict=True, ge=0, le=MAXIMUM_MAX)]
+
+
+class LimitCreation(BaseModel):
+    """A new limit."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": _NEW_EXAMPLE})
+
+    name: Name = Field(description="What callers read when it is reached.")
+    scope: Scope = Field(description="Whose calls count; of an `address` only those that are not authenticated.")
+    scope_id: Text | None = Field(
+        None, description="Which project, user ...; without one, each of them has a counter of its own."
+    )
+    model: Text | None = Field(
+        None, description="Only models that match this, all together: `gpt-4o*` (`*`, `?`, `[a-z]`)."
+    )
+    counts: Counts
+    per: Per | None = Field(None, description="How long a window is; it slides. None for `concurrent`.")
+    maximum: Maximum = Field(description="0 refuses every call.")
+    mode: Mode = Field("enforcing", description="`shadow` only says, in the metrics, what it would have refused.")
+
+    def new_limit(self) -> NewLimit:
+        """Return it for the service."""
+        return NewLimit(**{**self.model_dump(), "model": None if self.model == "*" else self.model})
+
+
+class LimitUpdate(BaseModel):
+    """What can be changed; what is not given stays. For another scope, model or window make another limit."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"maximum": 200}})
+
+    name: Name | None = None
+    maximum: Maximum | None = Field(None, description="What was used of it already stays counted.")
+    mode: Mode | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _can_be_changed(cls, given: Any) -> Any:
+        for name in given.keys() & _FIXED if isinstance(given, dict) else ():
+            raise InvalidRequest(f"'{name}' cannot be changed: make another limit.", param=name)
+        return given
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_given(cls, value: Any) -> Any:
+        if value is None:
+            raise PydanticCustomError("null", "it must not be null; leave it out to keep it as it is")
+        return value
+
+
+class LimitsQuery(BaseModel):
+    """Which limits to list. A parameter that does not exist is refused: misspelt, it would find too many."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scope: Scope | None = None
+    scope_id: Text | None = None
+    model: Text | None = Field(None, description="Only those with exactly this pattern.")
+    counts: Counts | None = None
+    mode: Mode | None = None
+    sort: Sort = "created_at"
+    after: Text | None = Field(None, description="The `last_id` of the page before.")
+    limit: int = Field(20, ge=1, le=100)
+    order: Order = "asc"
+
+    def filter(self) -> LimitFilter:
+        """Return which limits are wanted."""
+        return LimitFilter(self.scope, self.scope_id, self.model, self.counts, self.mode)
+
+    def paging(self) -> Paging:
+        """Return which page is wanted."""
+        return Paging(self.after, self.limit, self.order)
+
+
+class Limit(BaseModel):
+    """How much of something may be used in any window of a length, or at once."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+
+    id: str
+    object: Literal["weir.limit"] = "weir.limit"
+    name: str
+    scope: Scope
+    scope_id: str | None
+    model: str | None
+    counts: Counts
+    per: Per | None
+    maximum: int
+    mode: Mode
+    created_at: int
+    updated_at: int
+
+    @classmethod
+    def of(cls, record: LimitRecord) -> "Limit":
+        """Return *record* as it is shown."""
+        values = {name: getattr(record, name) for name in NewLimit._fields}
+        moments = {name: int(getattr(record, name).timestamp()) for name in ("created_at", "updated_at")}
+        return cls(id=record.id, **values, **moments)
+
+
+class LimitList(BaseModel):
+    """A page of limits; ask for the next one with `after` set to `last_id`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "object": "list",
+                "data": [_EXAMPLE],
+                "first_id": _EXAMPLE["id"],
+                "last_id": _EXAMPLE["id"],
+                "has_more": False,
+            }
+        }
+    )
+
+    object: Literal["list"] = "list"
+    data: list[Limit]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+    @classmethod
+    def of(cls, page: Page[LimitRecord]) -> "LimitList":
+        """Return *page* as it is shown."""
+        data = [Limit.of(record) for record in page.items]
+        first_id, last_id = (data[0].id, data[-1].id) if data else (None, None)
+        return cls(data=data, first_id=first_id, last_id=last_id, has_more=page.has_more)
+
+
+class LimitDeleted(BaseModel):
+    """The limit is gone."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"id": _EXAMPLE["id"], "object": "weir.limit.deleted", "deleted": True}}
+    )
+
+    id: str
+    object: Literal["weir.limit.deleted"] = "weir.limit.deleted"
+    deleted: bool = True
+
+
+class LimitStanding(BaseModel):
+    """A limit that calls count in, and how it stands now."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _STANDING_EXAMPLE})
+
+    id: str
+    name: str
+    scope: Scope
+    scope_id: str | None = Field(description="None also where each has a counter of its own: this is the caller's.")
+    model: str | None
+    counts: Counts
+    per: Per | None
+    maximum: int
+    mode: Mode
+    remaining: int
+    reset_ms: int = Field(description="Milliseconds until all of it is back; 0 for concurrent calls.")
+
+    @classmethod
+    def of(cls, charge: Charge, standing: Standing) -> "LimitStanding":
+        """Return the limit of *charge* as it is shown."""
+        values = {name: getattr(charge.limit, name) for name in NewLimit._fields}
+        return cls(id=charge.limit.id, **values, remaining=standing.remaining, reset_ms=standing.reset_ms)
+
+
+class OwnLimits(BaseModel):
+    """Every limit that calls of the caller count in, for some model at least."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"object": "list", "data": [_STANDING_EXAMPLE]}})
+
+    object: Literal["list"] = "list"
+    data: list[LimitStanding]
+    has_more: Literal[False] = False
+
+    @classmethod
+    def of(cls, charges: Sequence[Charge], standings: Sequence[Standing]) -> "OwnLimits":
+        """Return the limits as they are shown."""
+        return cls(data=[LimitStanding.of(*pair) for pair in zip(charges, standings, strict=True)])

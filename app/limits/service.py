@@ -1,0 +1,170 @@
+"""How fast callers may go: the limits of this process, kept in memory, and the counters that all processes share.
+
+A call under no limit costs no I/O. While Redis is away each process keeps its own share, or refuses, as is configured.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from app.core.clock import monotonic_seconds
+from app.core.db import Database, DatabaseUnavailable
+from app.core.ids import new_id
+from app.core.redis import RedisUnavailable
+from app.errors import Unavailable
+from app.limit_settings import Limits as LimitsSettings
+from app.limits import repository
+from app.limits.amounts import NOTHING, TOKENS, Amounts, Demand
+from app.limits.defaults import default_limits
+from app.limits.lease import Charge, Lease, OpenLeases, Verdict
+from app.limits.limit import Applied, LimitBook, Payer, Scope
+from app.limits.refusal import rate_limited
+from app.limits.share import Share
+from app.limits.store import LimitStore
+from app.observability.metrics import Metrics
+
+LIMITS_CHANGED: Final = repository.CHANNEL
+"""The channel on which every process hears of changed limits; see `LimitService.expire`."""
+_REFRESH_SECONDS: Final = 30.0
+
+
+class LimitService:
+    """Admits calls by their limits."""
+
+    def __init__(
+        self, db: Database, store: LimitStore, open_leases: OpenLeases, settings: LimitsSettings, metrics: Metrics
+    ) -> None:
+        self._db = db
+        self._store = store
+        self._open = open_leases
+        self._share = Share(open_leases)
+        self._settings = settings
+        self._metrics = metrics
+        self.defaults = tuple(default_limits(settings))
+        """What the settings give to each project and address."""
+        self._book = LimitBook(defaults=self.defaults)
+        self._expired = asyncio.Event()
+        self._loading = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Replace the limits in memory by those in the database; raises DatabaseUnavailable."""
+        async with self._loading:  # or an older reading might replace a newer one
+            async with self._db.transaction() as tx:
+                records = await repository.list_all(tx)
+            self._book = LimitBook((record.limit for record in records), self.defaults)
+
+    def expire(self, _: str) -> None:
+        """Have `keep_fresh` load the limits anew, now."""
+        self._expired.set()
+
+    async def keep_fresh(self) -> None:
+        """Load the limits whenever they expired, and now and then in case nobody was told, until cancelled.
+
+        While the database is away, those in memory go on being kept.
+        """
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._expired.wait(), _REFRESH_SECONDS)
+            self._expired.clear()
+            with suppress(DatabaseUnavailable):  # `health.watch` reports the database
+                await self.load()
+
+    async def acquire(self, payer: Payer, demand: Callable[[bool], Demand]) -> Lease | None:
+        """Count a call in all its limits at once, and return its place there; None for a call under no limit.
+
+        *demand* says what the call asks for, told whether any limit counts tokens. Raises RateLimitExceeded, and
+        then the call is counted nowhere; or Unavailable while Redis is away, if that is configured.
+        """
+        charges = [charge for charge in self.charges(payer, demand) if charge.cost > 0]
+        return await self._acquire(charges) if charges else None
+
+    def charges(self, payer: Payer, demand: Callable[[bool], Demand]) -> list[Charge]:
+        """Return how much a call would count in each of its limits; *demand* is as for `acquire`."""
+        applied = self._book.find(payer)
+        if not applied:
+            return []
+        wanted = demand(any(each.limit.counts in TOKENS for each in applied))
+        expected = self._settings.output_tokens_default
+        return [Charge(limit, key, wanted.of(limit.counts, limit.maximum, expected)) for limit, key in applied]
+
+    def adjust(self, lease: Lease | None, used: Amounts) -> None:
+        """End the place of a call that was made, and count what it has *used* instead of what it asked for."""
+        if lease is None or lease.is_ended:
+            return
+        lease.is_ended = True
+        self._open.remove(lease)
+        corrections = lease.corrections(used)
+        if lease.is_local:
+            self._share.correct(lease, corrections)
+        if any(corrections) or any(lease.concurrent_keys()):
+            self._store.end(lease, corrections)
+
+    def release(self, lease: Lease | None) -> None:
+        """End the place of a call that was not made: it is counted nowhere any more."""
+        self.adjust(lease, NOTHING)
+
+    async def look(self, charges: Sequence[Charge]) -> Verdict:
+        """Return what the limits, or while Redis is away this process, would say of *charges*; nothing is counted."""
+        if not charges:
+            return Verdict((), 0)
+        try:
+            return await self._store.look(charges)
+        except RedisUnavailable:
+            return self._by_share(charges, only_looks=True)
+
+    async def count_unauthenticated(self, address: str | None) -> None:
+        """Count a call from *address* that was not authenticated; raises RateLimitExceeded after too many of them."""
+        if address is not None and (applied := self.of_scope("address", address)):
+            await self._acquire([Charge(limit, key, 1) for limit, key in applied])
+
+    def of(self, payer: Payer) -> tuple[Applied, ...]:
+        """Return the limits that calls of *payer* count in, for some model at least."""
+        return tuple(self._book.of(payer))
+
+    def of_scope(self, scope: Scope, scope_id: str | None) -> tuple[Applied, ...]:
+        """Return the limits of one project, user, key, address ..., or of the organization."""
+        return tuple(self._book.of_scope(scope, scope_id))
+
+    async def _acquire(self, charges: Sequence[Charge]) -> Lease:
+        lease_id = new_id("lease")
+        asked = self._store.acquire(lease_id, charges)
+        is_local = False
+        try:
+            verdict = await asyncio.shield(asked)
+        except RedisUnavailable:
+            if self._settings.on_redis_loss == "refuse":
+                raise Unavailable("Limits cannot be checked right now; nothing was charged.") from None
+            verdict, is_local = self._by_share(charges), True
+        except asyncio.CancelledError:
+            # The caller has left; what is on its way cannot be called back.
+            asked.add_done_callback(lambda done: self._give_back(lease_id, charges, done))
+            raise
+        self._count_refusals(charges, verdict)
+        if verdict.refused is not None:
+            raise rate_limited(charges, verdict.standings, verdict.refused)
+        lease = _lease(lease_id, charges, verdict, is_local=is_local)
+        self._open.add(lease)
+        return lease
+
+    def _by_share(self, charges: Sequence[Charge], *, only_looks: bool = False) -> Verdict:
+        now_ms = int(monotonic_seconds() * 1_000)
+        return self._share.acquire(charges, self._store.processes, now_ms, only_looks=only_looks)
+
+    def _give_back(self, lease_id: str, charges: Sequence[Charge], asked: "asyncio.Future[Verdict]") -> None:
+        """Release what was acquired for a caller who left meanwhile."""
+        if not asked.cancelled() and asked.exception() is None and asked.result().refused is None:
+            self.release(_lease(lease_id, charges, asked.result(), is_local=False))
+
+    def _count_refusals(self, charges: Sequence[Charge], verdict: Verdict) -> None:
+        if verdict.refused is not None:
+            self._metrics.limit_refused(charges[verdict.refused.by].limit.counts, "enforcing")
+        for charge, standing in zip(charges, verdict.standings, strict=True):
+            if standing.is_over:
+                self._metrics.limit_refused(charge.limit.counts, "shadow")
+
+
+def _lease(lease_id: str, charges: Sequence[Charge], verdict: Verdict, *, is_local: bool) -> Lease:
+    """Return the place of an admitted call; a shadow limit that would have refused it did not count it."""
+    counted = [pair for pair in zip(charges, verdict.standings, strict=True) if not pair[1].is_over]
+    return Lease(lease_id, [each for each, _ in counted], [each for _, each in counted], verdict.at_ms, is_local)

@@ -1,0 +1,38 @@
+"""`weir users` as people run it: on the database of the settings, one line for each failure."""
+
+import pytest
+
+from app.settings import Settings
+from tests.embedded.probes import fetch
+from tests.fixtures.servers import PEPPER
+from tests.process.conftest import WeirCommand
+
+
+@pytest.fixture
+def external(settings: Settings) -> dict[str, str]:
+    assert settings.database_url
+    assert settings.redis_url
+    return {
+        "WEIR_DATABASE_URL": settings.database_url.get_secret_value(),
+        "WEIR_REDIS_URL": settings.redis_url.get_secret_value(),
+        "WEIR_KEYS__PEPPER": PEPPER,
+    }
+
+
+def test_an_owner_is_made_listed_and_not_made_twice(
+    weir_command: WeirCommand, settings: Settings, external: dict[str, str]
+) -> None:
+    database_url = external["WEIR_DATABASE_URL"]
+    fetch(database_url, "TRUNCATE users CASCADE")
+    create = ("users", "create-admin", "--email", "ada@example.com", "--generate-password")
+
+    made = weir_command(*create, **external)
+    listed = weir_command("users", "list", **external)
+    twice = weir_command(*create, **external)
+
+    assert (made.status, listed.status, twice.status) == (0, 0, 1)
+    assert "Password (shown once): " in made.output
+    assert "owner   ada@example.com  ada" in listed.output
+    assert twice.errors.strip() == "weir: There is a person with this e-mail address already."
+    fetch(database_url, "TRUNCATE users CASCADE")
+    fetch(database_url, "DELETE FROM project_members")
