@@ -40,6 +40,11 @@ lint: $(VENV)/.dev ## Check style and formatting
 types: $(VENV)/.dev ## Check types (mypy --strict)
 	@$(BIN)/mypy
 
+.PHONY: audit
+audit: $(VENV)/.dev ## Look for known weaknesses in the code (bandit) and in its libraries (pip-audit)
+	@$(BIN)/python -m bandit --quiet --configfile pyproject.toml --recursive app
+	@$(BIN)/python -m pip_audit --disable-pip --requirement requirements/runtime.lock
+
 .PHONY: format
 format: $(VENV)/.dev ## Format the code and fix what can be fixed
 	@$(BIN)/ruff check --fix
