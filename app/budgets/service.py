@@ -120,14 +120,17 @@ class BudgetService:
         released = self._releasing.submit(reservation_id)
         released.add_done_callback(lambda _: self._holds.end(reservation_id))
 
-    def settle(self, entry: Entry, answer: StoredAnswer | None = None) -> None:
+    def settle(self, entry: Entry, answer: StoredAnswer | None = None) -> asyncio.Future[None]:
         """End the reservation with the id of *entry* by that entry, in one commit. Retried until PostgreSQL knows.
 
-        In the same commit *answer* is kept for the idempotency key that it was claimed with.
+        Then the future that is returned is done; nobody has to wait for it. In the same commit *answer* is kept for the
+        idempotency key that it was claimed with.
         """
         if answer is not None:
             self._answers[entry.id] = answer
-        self._ledger.append(entry).add_done_callback(lambda settled: self._settled(entry.id, settled))
+        settled = self._ledger.append(entry)
+        settled.add_done_callback(lambda _: self._settled(entry.id, settled))
+        return settled
 
     def _settled(self, reservation_id: UUID, settled: asyncio.Future[None]) -> None:
         self._answers.pop(reservation_id, None)
