@@ -45,6 +45,18 @@ class HeadAsGet:
         is_head = scope["type"] == "http" and scope["method"] == "HEAD"
         await self.app({**scope, "method": "GET"} if is_head else scope, receive, send)
 
+_EXPOSED_HEADERS: Final = (
+    "retry-after",
+    "retry-after-ms",
+    *(f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")),
+    "x-request-id",
+    "x-should-retry",
+    "x-weir-cost-usd",
+    "x-weir-max-output-tokens",
+    "x-weir-original-request-id",
+)
+"""What programs in browsers may read of an answer (https://fetch.spec.whatwg.org/#cors-safelisted-response-header-name)."""
+
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the application for *settings*, the environment's unless given; it opens connections when it starts."""
@@ -94,7 +106,7 @@ def _add_middleware(app: FastAPI, settings: Settings, **observers: Any) -> None:
             allow_origins=http.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["x-request-id", "x-weir-cost-usd"],
+            expose_headers=_EXPOSED_HEADERS,
         )
     app.add_middleware(CallMiddleware, **observers)
     if settings.server.trusted_proxies:

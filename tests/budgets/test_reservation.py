@@ -25,11 +25,11 @@ def test_a_second_try_of_a_commit_that_went_through_writes_nothing() -> None:
 
 
 def test_a_settlement_after_the_sweep_corrects_what_the_sweep_charged() -> None:
-    entry = make_entry(cost_nano=2_000)
+    entry = make_entry(cost_nano=2_000, flags=("tier_not_priced",))
     [written], moves = settle([entry], {}, {entry.id: [("orphaned", 9_000, (3,))]})
     assert written.cost_nano == -7_000
     assert moves == {3: (0, -7_000, 0)}
-    assert CORRECTION in written.flags
+    assert written.flags == ("tier_not_priced", CORRECTION)
     assert written.ending == "settled"
 
 
@@ -156,8 +156,17 @@ def test_flags_are_the_words_that_rows_of_the_ledger_have() -> None:
 
 
 def test_reservations_of_one_window_add_up_in_it() -> None:
-    both = [make_reservation(ceiling_nano=5, budget_window_ids=ids) for ids in ((1, 2), (2,))]
-    assert holds_of(both) == {1: (5, 0, 0), 2: (10, 0, 0)}
+    made = [make_reservation(ceiling_nano=5, budget_window_ids=ids) for ids in ((1, 2), (2,), (1, 2))]
+    assert holds_of(made) == {1: (10, 0, 0), 2: (15, 0, 0)}
+
+
+def test_settlements_of_one_window_add_up_in_it() -> None:
+    entries = [
+        make_entry(cost_nano=2_000, ceiling_nano=9_000, flags=(WITHHELD,), budget_window_ids=ids)
+        for ids in ((1, 2), (2,), (1, 2))
+    ]
+    held = {entry.id: Hold(9_000, entry.budget_window_ids) for entry in entries}
+    assert moves_of(entries, held) == {1: (-18_000, 4_000, 14_000), 2: (-27_000, 6_000, 21_000)}
 
 
 @given(cost=st.integers(0, 10**12), ceiling=st.integers(0, 10**12), tries=st.integers(1, 4), is_swept=st.booleans())
