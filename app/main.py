@@ -26,6 +26,17 @@ from app.wiring import wire
 
 _log: Final = structlog.get_logger()
 
+_EXPOSED_HEADERS: Final = (
+    "retry-after",
+    "retry-after-ms",
+    *(f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")),
+    "x-request-id",
+    "x-should-retry",
+    "x-weir-cost-usd",
+    "x-weir-max-output-tokens",
+    "x-weir-original-request-id",
+)
+"""What programs in browsers may read of an answer (https://fetch.spec.whatwg.org/#cors-safelisted-response-header-name)."""
 _DESCRIPTION: Final = """\
 A self-hosted, OpenAI-compatible `/v1` API: clients change only `base_url`.
 
@@ -44,18 +55,6 @@ class HeadAsGet:
         """Pass the call on; what is outside of this layer goes on seeing HEAD."""
         is_head = scope["type"] == "http" and scope["method"] == "HEAD"
         await self.app({**scope, "method": "GET"} if is_head else scope, receive, send)
-
-_EXPOSED_HEADERS: Final = (
-    "retry-after",
-    "retry-after-ms",
-    *(f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")),
-    "x-request-id",
-    "x-should-retry",
-    "x-weir-cost-usd",
-    "x-weir-max-output-tokens",
-    "x-weir-original-request-id",
-)
-"""What programs in browsers may read of an answer (https://fetch.spec.whatwg.org/#cors-safelisted-response-header-name)."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
