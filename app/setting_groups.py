@@ -153,7 +153,7 @@ class Identity(Group):
     password_memory_kib: int = Field(
         65_536, ge=8_192, le=1_048_576, description="Memory that hashing one password takes: more is safer and slower."
     )
-    password_threads: int = Field(2, ge=1, le=64, description="Passwords that a process hashes at once, each on a core.")
+    password_threads: int = Field(2, ge=1, le=64, description="Passwords that a process hashes at once, one a core.")
     attempts_per_account: int = Field(10, ge=1, le=10_000, description="Attempts to sign in to one account a window.")
     attempts_per_address: int = Field(
         100, ge=1, le=1_000_000, description="Failed attempts to sign in from one address (IPv6: one /64) a window."
