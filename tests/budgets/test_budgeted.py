@@ -235,6 +235,18 @@ async def test_a_changed_budget_counts_from_the_next_reservation_on(db: Database
     await reserve(budgets)
 
 
+async def test_a_caller_is_counted_from_its_first_call_on_though_others_have_called_before(db: Database) -> None:
+    await make_budget(db, scope="api_key", scope_id="key_test")
+    late = await make_budget(db, scope="api_key", scope_id="key_late")
+    budgets = await started(db)
+    await reserve(budgets)
+    assert await windows(db, late) == []
+
+    await reserve(budgets, key_id="key_late")
+
+    assert await windows(db, late) == [(0, 9_000)]
+
+
 async def test_a_released_call_gives_back_what_it_held(db: Database) -> None:
     budget_id = await make_budget(db)
     budgets = await started(db)

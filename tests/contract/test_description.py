@@ -5,7 +5,7 @@ The requests are schemathesis's: valid by the description, or broken in one plac
 
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -48,9 +48,9 @@ def description() -> BaseSchema:
     return schemathesis.openapi.from_dict(create_app(Settings()).openapi())
 
 
-def made_up(description: BaseSchema, path: str, method: str, number: int) -> list[Case]:
+def made_up(description: BaseSchema, path: str, method: str, number: int) -> list[Case[Any]]:
     """Return requests for an operation, some of them valid and some not."""
-    found: list[Case] = []
+    found: list[Case[Any]] = []
     operation = description[path][method]
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
 
@@ -63,7 +63,7 @@ def made_up(description: BaseSchema, path: str, method: str, number: int) -> lis
             suppress_health_check=list(HealthCheck),
         )
         @given(operation.as_strategy(generation_mode=mode))
-        def make_up(case: Case) -> None:
+        def make_up(case: Case[Any]) -> None:
             found.append(case)
 
         with suppress(Unsatisfiable):  # nothing can be broken in a request without parameters
@@ -71,7 +71,7 @@ def made_up(description: BaseSchema, path: str, method: str, number: int) -> lis
     return found
 
 
-async def send(client: httpx.AsyncClient, case: Case) -> httpx.Response:
+async def send(client: httpx.AsyncClient, case: Case[Any]) -> httpx.Response:
     if "project_id" in case.path_parameters and case.meta and case.meta.generation.mode == GenerationMode.POSITIVE:
         case.path_parameters["project_id"] = "proj_mine"
     made = case.as_transport_kwargs(base_url=str(client.base_url))

@@ -1,13 +1,14 @@
 """Keys in the table: who may claim one, and when they go."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 from uuid import UUID
 
 import pytest
 from structlog.testing import capture_logs
 
+from app.budgets.admission import Grant
 from app.core.db import Database
 from app.core.ids import new_uuid7
 from app.errors import InvalidRequest
@@ -89,6 +90,21 @@ async def test_a_key_is_in_use_as_long_as_its_reservation_is_open(db: Database) 
 
     assert await service.find(running) is None
     assert await claim(db, place()) == [True]
+
+
+async def test_a_key_is_claimed_also_in_a_group_with_calls_that_have_none(db: Database) -> None:
+    budgets = open_budgets(db)
+    await budgets.lease.beat()
+    keyed: KeyClaim = place().claim
+
+    def reserve(claim: KeyClaim | None = None) -> Awaitable[Grant | None]:
+        return budgets.reserve(make_reservation(process_id=budgets.process_id), FIXED, claim)
+
+    await reserve()  # from here on there is a shorter way, for calls without keys
+    answers = await asyncio.gather(reserve(), reserve(), reserve(keyed), reserve())
+
+    assert all(answers)
+    assert await reserve(keyed) is None
 
 
 async def test_a_key_whose_process_died_is_free_once_it_is_swept(db: Database) -> None:
