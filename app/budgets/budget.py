@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple
 
 from app.budgets.periods import Period, Span, span
 from app.core.money import Nano
@@ -13,7 +13,6 @@ Scope = Literal["organization", "project", "user", "api_key"]
 Mode = Literal["enforcing", "observing"]
 """`enforcing` refuses what does not fit; `observing` only counts."""
 
-SCOPES: Final = get_args(Scope)
 LIMIT_NANO_MAX: Final = Nano(10**18)
 """A billion dollars: sums of such amounts still fit PostgreSQL's `bigint`."""
 _REMEMBERED_MAX: Final = 10_000

@@ -19,8 +19,7 @@ _COLUMNS: Final = ", ".join(Reservation._fields)
 # in every window, and each window $4 has room for all that the group holds in it, $5, below its limit, $6 (null where
 # it does not refuse). The windows are locked in the order of their ids first; what others have moved until then counts.
 # Whoever makes a budget locks the table of reservations until it is committed, and PostgreSQL reads the version after
-# it has waited for that. A reservation that is there already is left alone, so that a group whose commit was not
-# acknowledged can be sent again.
+# it has waited for that. A group is never sent twice: one whose commit was not acknowledged has failed.
 _WRITE_IF_ROOM: Final = f"""
 WITH holds AS MATERIALIZED (
     SELECT * FROM unnest($4::bigint[], $5::bigint[], $6::bigint[]) AS hold(id, reserved, "limit")
@@ -38,7 +37,7 @@ WITH holds AS MATERIALIZED (
 ), made AS (
     INSERT INTO reservations ({_COLUMNS})
     SELECT {_COLUMNS} FROM json_populate_recordset(NULL::reservations, ($7::text)::json), checked
-    WHERE fits ON CONFLICT (id) DO NOTHING
+    WHERE fits
 ) SELECT fits FROM checked
 """  # noqa: S608 - made of constants
 
@@ -51,7 +50,7 @@ WITH current AS MATERIALIZED (SELECT version, now() AS moment FROM budget_versio
 ), made AS (
     INSERT INTO reservations ({_COLUMNS})
     SELECT {_COLUMNS} FROM json_populate_recordset(NULL::reservations, ($4::text)::json), current
-    WHERE current.version = $1 ON CONFLICT (id) DO NOTHING
+    WHERE current.version = $1
 ) SELECT version, moment FROM current
 """  # noqa: S608 - made of constants
 

@@ -274,7 +274,7 @@ async def test_after_an_outage_the_others_get_the_time_to_beat_before_they_are_t
     other = open_budgets(db)
     await other.lease.beat()
     await reserved(other)
-    budgets = open_budgets(db, lease_seconds=0.001, heartbeat_interval_seconds=1.0)
+    budgets = open_budgets(db, lease_seconds=0.001, heartbeat_interval_seconds=2.0)
     own_postgres.kill()
     keeping = asyncio.create_task(budgets.keep_alive())
     await until(lambda: not db._health.is_up)
