@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from operator import attrgetter
 from typing import Annotated
 
-from fastapi import Depends, Path, Request, Security
+from fastapi import Depends, Header, Path, Request, Security
 
 from app.audit.service import AuditService
 from app.budgets.admin_service import BudgetAdminService
@@ -50,6 +50,7 @@ async def _project_caller(caller: Annotated[Caller, Depends(authenticate)]) -> C
 shows_key_in_docs = Security(bearer_scheme)
 """Puts the lock and the Authorize button on a route in the API description."""
 
+IfMatch = Annotated[str | None, Header(max_length=1_000, description="Only if it is at this `ETag`; else 412.")]
 CallerDep = Annotated[Caller, Depends(authenticate)]
 ProjectCallerDep = Annotated[Caller, Depends(_project_caller)]
 GatewayDep = Annotated[GatewayService, Depends(_wired("gateway"))]

@@ -1,6 +1,11 @@
-"""Entity tags (RFC 9110, section 8.8.3) of things whose rows count their versions. Pure."""
+"""Entity tags (RFC 9110, section 8.8.3), of rows that count their versions and of rows that do not. Pure."""
 
+import hashlib
 from datetime import datetime
+
+import orjson
+
+from app.errors import PreconditionFailed
 
 
 def version_tag(version: int, used_at: datetime | None = None) -> str:
@@ -18,3 +23,15 @@ def is_wanted(if_match: str | None, version: int) -> bool:
         return True
     tags = {tag.strip() for tag in if_match.split(",")}
     return "*" in tags or any(tag.startswith('"') and tag.strip('"').partition("-")[0] == str(version) for tag in tags)
+
+
+def record_tag(record: tuple[object, ...]) -> str:
+    """Return the tag of a row that counts no versions: of all that it says."""
+    return f'"{hashlib.sha256(orjson.dumps(tuple(record))).hexdigest()[:32]}"'
+
+
+def require_meant(if_match: str | None, record: tuple[object, ...]) -> None:
+    """Raise PreconditionFailed unless the header If-Match names the tag of *record*, or there is none."""
+    tag = record_tag(record)
+    if if_match is not None and {"*", tag}.isdisjoint(each.strip() for each in if_match.split(",")):
+        raise PreconditionFailed(f"This was changed meanwhile; it is at {tag} now.")

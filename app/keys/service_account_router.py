@@ -2,10 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 
+from app.core.version_tags import record_tag
 from app.core.wire import Deleted, Id, PageQuery
-from app.deps import ProjectId, ServiceAccountsDep
+from app.deps import IfMatch, ProjectId, ServiceAccountsDep
+from app.keys.record import AccountRecord
 from app.keys.service_account_schemas import (
     AccountKeyCreation,
     NewAccountKey,
@@ -44,26 +46,31 @@ async def create_account(
 
 @router.get("/{service_account_id}", summary="One service account")
 async def get_account(
-    project_id: ProjectId, service_account_id: _AccountId, accounts: ServiceAccountsDep
+    project_id: ProjectId, service_account_id: _AccountId, response: Response, accounts: ServiceAccountsDep
 ) -> ServiceAccount:
     """Return a program of a project."""
-    return ServiceAccount.of(await accounts.get(project_id, service_account_id))
+    return _account(await accounts.get(project_id, service_account_id), response)
 
 
 @router.post("/{service_account_id}", summary="Change a service account")
 async def update_account(
-    project_id: ProjectId, service_account_id: _AccountId, body: ServiceAccountUpdate, accounts: ServiceAccountsDep
+    project_id: ProjectId,
+    service_account_id: _AccountId,
+    body: ServiceAccountUpdate,
+    response: Response,
+    accounts: ServiceAccountsDep,
+    if_match: IfMatch = None,
 ) -> ServiceAccount:
     """Set its name, its role, or both."""
-    return ServiceAccount.of(await accounts.update(project_id, service_account_id, body.columns()))
+    return _account(await accounts.update(project_id, service_account_id, body.columns(), if_match), response)
 
 
 @router.delete("/{service_account_id}", summary="Delete a service account")
 async def delete_account(
-    project_id: ProjectId, service_account_id: _AccountId, accounts: ServiceAccountsDep
+    project_id: ProjectId, service_account_id: _AccountId, accounts: ServiceAccountsDep, if_match: IfMatch = None
 ) -> Deleted:
     """End a program of a project: all its keys stop working within a second."""
-    await accounts.delete(project_id, service_account_id)
+    await accounts.delete(project_id, service_account_id, if_match)
     return Deleted(id=service_account_id, object="organization.project.service_account.deleted")
 
 
@@ -73,3 +80,8 @@ async def create_account_key(
 ) -> NewAccountKey:
     """Make one more key; its `value` is shown this once."""
     return NewAccountKey.of(*await accounts.create_key(project_id, service_account_id, body.new()))
+
+
+def _account(account: AccountRecord, response: Response) -> ServiceAccount:
+    response.headers["etag"] = record_tag(account)
+    return ServiceAccount.of(account)

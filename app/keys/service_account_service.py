@@ -8,6 +8,7 @@ from app.core.clock import Clock
 from app.core.db import Database, Transaction
 from app.core.ids import new_id
 from app.core.pagination import Page, Paging
+from app.core.version_tags import require_meant
 from app.errors import InvalidRequest, NotFound
 from app.keys import admin_repository, repository
 from app.keys import service_account_repository as accounts
@@ -62,11 +63,14 @@ class ServiceAccountService:
             await self._projects.require(tx, project_id)
             return await self._get(tx, project_id, account_id)
 
-    async def update(self, project_id: str, account_id: str, columns: Mapping[str, Any]) -> AccountRecord:
-        """Set name, role or both."""
+    async def update(
+        self, project_id: str, account_id: str, columns: Mapping[str, Any], if_match: str | None = None
+    ) -> AccountRecord:
+        """Set name, role or both; raises PreconditionFailed."""
         async with self._db.transaction() as tx:
             await self._projects.require_open(tx, project_id)
             account = await self._get(tx, project_id, account_id, locks=True)
+            require_meant(if_match, account)
             changed = {name: value for name, value in columns.items() if getattr(account, name) != value}
             if not changed:
                 return account
@@ -75,12 +79,12 @@ class ServiceAccountService:
             await record(tx, "service_account.updated", account_id, project_id=project_id, details=details)
         return account
 
-    async def delete(self, project_id: str, account_id: str) -> None:
-        """End a service account: its keys are revoked, on every replica within a second."""
+    async def delete(self, project_id: str, account_id: str, if_match: str | None = None) -> None:
+        """End a service account: its keys are revoked, on every replica within a second. Raises PreconditionFailed."""
         now = self._clock()
         async with self._db.transaction() as tx:
             await self._projects.require(tx, project_id)
-            await self._get(tx, project_id, account_id, locks=True)
+            require_meant(if_match, await self._get(tx, project_id, account_id, locks=True))
             revoked = await admin_repository.revoke_of_account(tx, account_id, now)
             await accounts.delete_account(tx, account_id, now)
             for key in revoked:

@@ -2,11 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 
+from app.core.version_tags import record_tag
 from app.core.wire import Deleted, Id, PageQuery
-from app.deps import MembersDep, ModelPermissionsDep, ProjectId, ProjectsDep
+from app.deps import IfMatch, MembersDep, ModelPermissionsDep, ProjectId, ProjectsDep
 from app.observability.conditional import ConditionalRoute
+from app.projects.record import Member, ProjectRecord
 from app.projects.schemas import (
     ModelPermissionsBody,
     ModelPermissionsDeleted,
@@ -25,21 +27,25 @@ _UserId = Annotated[Id, Path()]
 
 
 @router.get("", summary="One project")
-async def get_project(project_id: ProjectId, projects: ProjectsDep) -> Project:
+async def get_project(project_id: ProjectId, response: Response, projects: ProjectsDep) -> Project:
     """Return a project, archived or not."""
-    return Project.of(await projects.get(project_id))
+    return _project(await projects.get(project_id), response)
 
 
 @router.post("", summary="Rename a project")
-async def update_project(project_id: ProjectId, body: ProjectBody, projects: ProjectsDep) -> Project:
+async def update_project(
+    project_id: ProjectId, body: ProjectBody, response: Response, projects: ProjectsDep, if_match: IfMatch = None
+) -> Project:
     """Give a project another name."""
-    return Project.of(await projects.update(project_id, body.name))
+    return _project(await projects.update(project_id, body.name, if_match), response)
 
 
 @router.post("/archive", summary="Archive a project")
-async def archive_project(project_id: ProjectId, projects: ProjectsDep) -> Project:
+async def archive_project(
+    project_id: ProjectId, response: Response, projects: ProjectsDep, if_match: IfMatch = None
+) -> Project:
     """End a project for good: its keys stop working within a second. Nothing is deleted; it can still be read."""
-    return Project.of(await projects.archive(project_id))
+    return _project(await projects.archive(project_id, if_match), response)
 
 
 @router.get("/users", summary="List a project's people")
@@ -57,23 +63,30 @@ async def create_user(project_id: ProjectId, body: ProjectUserCreation, members:
 
 
 @router.get("/users/{user_id}", summary="Somebody in a project")
-async def get_user(project_id: ProjectId, user_id: _UserId, members: MembersDep) -> ProjectUser:
+async def get_user(project_id: ProjectId, user_id: _UserId, response: Response, members: MembersDep) -> ProjectUser:
     """Return what somebody is in the project."""
-    return ProjectUser.of(await members.get(project_id, user_id))
+    return _user(await members.get(project_id, user_id), response)
 
 
 @router.post("/users/{user_id}", summary="Give somebody another role in a project")
 async def update_user(
-    project_id: ProjectId, user_id: _UserId, body: ProjectUserBody, members: MembersDep
+    project_id: ProjectId,
+    user_id: _UserId,
+    body: ProjectUserBody,
+    response: Response,
+    members: MembersDep,
+    if_match: IfMatch = None,
 ) -> ProjectUser:
     """Set what somebody is in the project, from now on."""
-    return ProjectUser.of(await members.update(project_id, user_id, body.role))
+    return _user(await members.update(project_id, user_id, body.role, if_match), response)
 
 
 @router.delete("/users/{user_id}", summary="Take somebody out of a project")
-async def delete_user(project_id: ProjectId, user_id: _UserId, members: MembersDep) -> Deleted:
+async def delete_user(
+    project_id: ProjectId, user_id: _UserId, members: MembersDep, if_match: IfMatch = None
+) -> Deleted:
     """End somebody's part in the project: their keys in it stop working within a second."""
-    await members.delete(project_id, user_id)
+    await members.delete(project_id, user_id, if_match)
     return Deleted(id=user_id, object="organization.project.user.deleted")
 
 
@@ -96,3 +109,13 @@ async def delete_model_permissions(project_id: ProjectId, permissions: ModelPerm
     """Forget what was said about the project's models."""
     await permissions.delete(project_id)
     return ModelPermissionsDeleted()
+
+
+def _project(project: ProjectRecord, response: Response) -> Project:
+    response.headers["etag"] = record_tag(project)
+    return Project.of(project)
+
+
+def _user(member: Member, response: Response) -> ProjectUser:
+    response.headers["etag"] = record_tag(member.record)
+    return ProjectUser.of(member)

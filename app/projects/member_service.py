@@ -9,6 +9,7 @@ from app.core.clock import Clock, utc_now
 from app.core.db import Database, Transaction
 from app.core.pagination import Page, Paging
 from app.core.remembered import Remembered
+from app.core.version_tags import require_meant
 from app.errors import InvalidRequest, MissingParameter, NotFound
 from app.identity.people_service import PeopleService
 from app.identity.person import UserRecord
@@ -114,20 +115,27 @@ class MemberService:
             elif member.role != role:
                 await self._update(tx, project_id, user_id, role)
 
-    async def update(self, project_id: str, user_id: str, role: Role) -> Member:
-        """Give a person another role in a project; raises NotFound, InvalidRequest for an archived project."""
+    async def update(self, project_id: str, user_id: str, role: Role, if_match: str | None = None) -> Member:
+        """Give a person another role in a project.
+
+        Raises NotFound, PreconditionFailed, InvalidRequest for an archived project.
+        """
         async with self._db.transaction() as tx:
             await self._projects.require_open(tx, project_id)
             member = await self._get(tx, project_id, user_id)
+            require_meant(if_match, member)
             await self._update(tx, project_id, user_id, role)
         self.forget(user_id)
         return (await self._with_people([member._replace(role=role)]))[0]
 
-    async def delete(self, project_id: str, user_id: str) -> None:
-        """Take a person out of a project: their keys in it stop working within a second. Raises NotFound."""
+    async def delete(self, project_id: str, user_id: str, if_match: str | None = None) -> None:
+        """Take a person out of a project: their keys in it stop working within a second.
+
+        Raises NotFound, PreconditionFailed.
+        """
         async with self._db.transaction() as tx:
             await self._projects.require(tx, project_id)
-            await self._get(tx, project_id, user_id)
+            require_meant(if_match, await self._get(tx, project_id, user_id))
             await self._remove(tx, user_id, project_id)
         self.forget(user_id)
 

@@ -7,6 +7,7 @@ from app.core.clock import Clock, utc_now
 from app.core.db import Database, Transaction
 from app.core.ids import new_id
 from app.core.pagination import Page, Paging
+from app.core.version_tags import require_meant
 from app.errors import InvalidRequest, NotFound
 from app.identity.roles import PROJECT_RIGHTS
 from app.projects import member_repository, repository
@@ -53,11 +54,12 @@ class ProjectService:
         """Raise NotFound when there is no such project."""
         await self._get(tx, project_id)
 
-    async def require_open(self, tx: Transaction, project_id: str) -> None:
+    async def require_open(self, tx: Transaction, project_id: str) -> ProjectRecord:
         """Keep the project from being archived until *tx* ends; raises NotFound, InvalidRequest for an archived one."""
         project = await self._get(tx, project_id, locks=True)
         if project.archived_at is not None:
             raise InvalidRequest("The project is archived: nothing in it can be changed.", param="project_id")
+        return project
 
     async def admits(self, tx: Transaction, project_id: str, user_id: str | None) -> bool:
         """Tell whether calls may be made for a project now: by the person *user_id*, or by a program."""
@@ -89,24 +91,26 @@ class ProjectService:
             await record(tx, "project.created", project.id, project_id=project.id, details={"data": {"name": name}})
         return project
 
-    async def update(self, project_id: str, name: str) -> ProjectRecord:
-        """Give a project another name; raises NotFound, InvalidRequest for an archived one."""
+    async def update(self, project_id: str, name: str, if_match: str | None = None) -> ProjectRecord:
+        """Give a project another name; raises NotFound, InvalidRequest for an archived one, PreconditionFailed."""
         async with self._db.transaction() as tx:
-            await self.require_open(tx, project_id)
+            require_meant(if_match, await self.require_open(tx, project_id))
             project = await repository.update_project(tx, project_id, {"name": name})
             details = {"changes_requested": {"name": name, "title": name}}
             await record(tx, "project.updated", project_id, project_id=project_id, details=details)
         return project
 
-    async def archive(self, project_id: str) -> ProjectRecord:
+    async def archive(self, project_id: str, if_match: str | None = None) -> ProjectRecord:
         """End a project for good: its keys stop working on every replica within a second. Nothing of it is deleted.
 
-        Archiving twice is harmless. Raises NotFound, and InvalidRequest for the project of the installation.
+        Archiving twice is harmless. Raises NotFound, PreconditionFailed, and InvalidRequest for the project of the
+        installation.
         """
         if project_id == DEFAULT_PROJECT_ID:
             raise InvalidRequest("The project that Weir began with cannot be archived.", param="project_id")
         async with self._db.transaction() as tx:
             project = await self._get(tx, project_id, locks=True)
+            require_meant(if_match, project)
             if project.archived_at is not None:
                 return project
             project = await repository.update_project(tx, project_id, {"archived_at": self._clock()})
