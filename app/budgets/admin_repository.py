@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, func, insert, literal, or_, select, text, tuple_, update
+from sqlalchemy import and_, func, insert, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.orm import InstrumentedAttribute
 
 from app.budgets.models import BudgetChange, BudgetRow, BudgetWindow
 from app.budgets.periods import Span
 from app.budgets.record import BudgetFilter, BudgetRecord, ChangeRecord, WindowRecord
+from app.core.orm import paged
 from app.core.pagination import Paging
 
 _BUDGET: Final = [getattr(BudgetRow, name) for name in BudgetRecord._fields]
@@ -93,7 +93,7 @@ async def list_budgets(
         )
     keys = [getattr(BudgetRow, sort), BudgetRow.id]
     values = None if after is None else [getattr(after, sort), after.id]
-    return [BudgetRecord(*row) for row in await tx.execute(_paged(query, keys, values, paging))]
+    return [BudgetRecord(*row) for row in await tx.execute(paged(query, keys, values, paging))]
 
 
 async def create_change(
@@ -113,15 +113,15 @@ async def create_change(
 async def list_changes(tx: AsyncConnection, budget_id: str, paging: Paging, after: int | None) -> list[ChangeRecord]:
     """Return a budget's history behind the line *after*; one more than the limit."""
     query = select(*_CHANGE).where(BudgetChange.budget_id == budget_id)
-    paged = _paged(query, [BudgetChange.id], None if after is None else [after], paging)
-    return [ChangeRecord(*row) for row in await tx.execute(paged)]
+    page = paged(query, [BudgetChange.id], None if after is None else [after], paging)
+    return [ChangeRecord(*row) for row in await tx.execute(page)]
 
 
 async def list_windows(tx: AsyncConnection, budget_id: str, paging: Paging, after: int | None) -> list[WindowRecord]:
     """Return a budget's windows behind the one with the id *after*; one more than the limit."""
     query = select(*_WINDOW).where(BudgetWindow.budget_id == budget_id)
-    paged = _paged(query, [BudgetWindow.id], None if after is None else [after], paging)
-    return [WindowRecord(*row) for row in await tx.execute(paged)]
+    page = paged(query, [BudgetWindow.id], None if after is None else [after], paging)
+    return [WindowRecord(*row) for row in await tx.execute(page)]
 
 
 async def find_windows(tx: AsyncConnection, spans: Iterable[tuple[str, Span]]) -> dict[str, WindowRecord]:
@@ -129,14 +129,3 @@ async def find_windows(tx: AsyncConnection, spans: Iterable[tuple[str, Span]]) -
     keys = [(budget_id, span.starts_at) for budget_id, span in spans]
     query = select(*_WINDOW).where(tuple_(BudgetWindow.budget_id, BudgetWindow.starts_at).in_(keys))
     return {row.budget_id: WindowRecord(*row) for row in await tx.execute(query)}
-
-
-def _paged(
-    query: Select[Any], keys: list[InstrumentedAttribute[Any]], after: list[Any] | None, paging: Paging
-) -> Select[Any]:
-    """Return *query* in the order of *keys*, from behind the row with the values *after*, and one row more."""
-    is_ascending = paging.order == "asc"
-    if after is not None:
-        here, there = tuple_(*keys), tuple_(*(literal(v) for v in after))
-        query = query.where(here > there if is_ascending else here < there)
-    return query.order_by(*(key.asc() if is_ascending else key.desc() for key in keys)).limit(paging.limit + 1)

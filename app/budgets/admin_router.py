@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from app.budgets.history_schemas import (
     BudgetChangeList,
@@ -12,16 +12,14 @@ from app.budgets.history_schemas import (
     PastWindowList,
     WindowsQuery,
 )
-from app.budgets.record import Editor, Standing, etag
+from app.budgets.record import Editor, Standing
 from app.budgets.schemas import Budget, BudgetCreation, BudgetsQuery, BudgetUpdate, Text, TopUp
-from app.deps import BudgetAdminDep, CallerDep
+from app.core.version_tags import version_tag
+from app.deps import BudgetAdminDep, CallerDep, IfMatch
 
 router = APIRouter(prefix="/gateway/budgets", tags=["Budgets"])
 
 BudgetId = Annotated[Text, Path(description="As in the refusal of a call.")]
-IfMatch = Annotated[
-    str | None, Header(max_length=1_000, description="Only if the budget is at this `ETag`; 412 otherwise.")
-]
 
 
 @router.post("", summary="Make a budget")
@@ -113,5 +111,5 @@ async def list_windows(
 
 
 def _answer(standing: Standing, response: Response) -> Budget:
-    response.headers["etag"] = etag(standing.record.version)
+    response.headers["etag"] = version_tag(standing.record.version)
     return Budget.of(standing)

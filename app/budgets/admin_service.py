@@ -22,14 +22,14 @@ from app.budgets.record import (
     NewBudget,
     Standing,
     WindowRecord,
-    etag,
     shown,
 )
 from app.core.db import Database, Transaction
 from app.core.ids import new_id
 from app.core.money import Nano, usd_text
 from app.core.pagination import Page, Paging
-from app.errors import InvalidRequest, MissingParameter, NotFound, PreconditionFailed
+from app.core.version_tags import require_version
+from app.errors import InvalidRequest, MissingParameter, NotFound
 from app.keys.caller import Caller
 
 Exists = Callable[[str], Awaitable[bool]]
@@ -230,8 +230,7 @@ class BudgetAdminService:
 
     async def _get_for_change(self, tx: Transaction, budget_id: str, editor: Editor) -> BudgetRecord:
         record = await self._get(tx, budget_id)
-        if not editor.knows(record.version):
-            raise PreconditionFailed(f"The budget was changed meanwhile; it is at {etag(record.version)} now.")
+        require_version(editor.if_match, record.version, "budget")
         if record.archived_at is not None:
             raise InvalidRequest("The budget is archived: it cannot be changed any more.", param="budget_id")
         return record

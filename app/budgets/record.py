@@ -142,18 +142,6 @@ class Editor(NamedTuple):
     key_id: str
     if_match: str | None = None
 
-    def knows(self, version: int) -> bool:
-        """Tell whether what they want to change is at *version*, or they do not care."""
-        if self.if_match is None:
-            return True
-        tags = {tag.strip() for tag in self.if_match.split(",")}
-        return not tags.isdisjoint({"*", etag(version)})
-
-
-def etag(version: int) -> str:
-    """Return the strong entity tag of *version* (RFC 9110, section 8.8.3)."""
-    return f'"{version}"'
-
 
 def shown(name: str, value: Any) -> tuple[str, Any]:
     """Return a column as people read it in the history: `limit_nano` as `limit_usd`, moments as Unix seconds."""

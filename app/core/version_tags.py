@@ -25,6 +25,12 @@ def is_wanted(if_match: str | None, version: int) -> bool:
     return "*" in tags or any(tag.startswith('"') and tag.strip('"').partition("-")[0] == str(version) for tag in tags)
 
 
+def require_version(if_match: str | None, version: int, what: str) -> None:
+    """Raise PreconditionFailed unless the header If-Match names *version* of *what*, or there is none."""
+    if not is_wanted(if_match, version):
+        raise PreconditionFailed(f"The {what} was changed meanwhile; it is at {version_tag(version)} now.")
+
+
 def record_tag(record: tuple[object, ...]) -> str:
     """Return the tag of a row that counts no versions: of all that it says."""
     return f'"{hashlib.sha256(orjson.dumps(tuple(record))).hexdigest()[:32]}"'

@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from app.core.version_tags import version_tag
 from app.core.wire import Deleted, Id
-from app.deps import CallerDep, UsersDep
+from app.deps import CallerDep, IfMatch, UsersDep
 from app.errors import InvalidRequest, MissingParameter
 from app.identity.role_names import find_role, role_of
 from app.identity.roles import Role
@@ -17,9 +17,6 @@ from app.observability.conditional import ConditionalRoute
 router = APIRouter(prefix="/organization/users", tags=["People"], route_class=ConditionalRoute)
 
 UserId = Annotated[Id, Path()]
-IfMatch = Annotated[
-    str | None, Header(max_length=1_000, description="Only if the user is at this `ETag`; 412 otherwise.")
-]
 
 
 @router.get("", summary="List people")

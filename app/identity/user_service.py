@@ -8,8 +8,8 @@ from app.core.clock import Clock
 from app.core.db import Database, Transaction
 from app.core.ids import new_id
 from app.core.pagination import Page, Paging
-from app.core.version_tags import is_wanted, version_tag
-from app.errors import Forbidden, InvalidRequest, NotFound, PreconditionFailed
+from app.core.version_tags import require_version
+from app.errors import Forbidden, InvalidRequest, NotFound
 from app.identity import repository
 from app.identity.password_service import PasswordService
 from app.identity.person import NewUser, UserRecord
@@ -133,8 +133,7 @@ class UserService:
         owners = await repository.count_owners_exclusively(tx)
         user = _found(await repository.find_user(tx, user_id, lock=True))
         require_may_assign(editor.role, user.role, after)
-        if not is_wanted(editor.if_match, user.version):
-            raise PreconditionFailed(f"The user was changed meanwhile; it is at {version_tag(user.version)} now.")
+        require_version(editor.if_match, user.version, "user")
         if user.role == "owner" != after and owners == 1:
             raise LastOwner
         return user

@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from app.core.version_tags import version_tag
 from app.core.wire import Deleted, Id
-from app.deps import CallerDep, KeyAdminDep
+from app.deps import CallerDep, IfMatch, KeyAdminDep
 from app.keys.admin_schemas import (
     GatewayKey,
     GatewayKeyList,
@@ -24,7 +24,6 @@ from app.observability.conditional import ConditionalRoute
 router = APIRouter(prefix="/gateway/keys", tags=["Keys"], route_class=ConditionalRoute)
 
 _KeyId = Annotated[Id, Path()]
-_IfMatch = Annotated[str | None, Header(max_length=1_000, description="Only if the key is at this `ETag`; else 412.")]
 
 
 @router.get("", summary="List keys")
@@ -58,7 +57,7 @@ async def update_key(
     response: Response,
     keys: KeyAdminDep,
     caller: CallerDep,
-    if_match: _IfMatch = None,
+    if_match: IfMatch = None,
 ) -> GatewayKey:
     """Set name, scopes, models, networks or expiry; every replica heeds it within a second."""
     editor = KeyEditor(caller, if_match)
@@ -74,7 +73,7 @@ async def rotate_key(
     response: Response,
     keys: KeyAdminDep,
     caller: CallerDep,
-    if_match: _IfMatch = None,
+    if_match: IfMatch = None,
 ) -> NewGatewayKey:
     """Return a new `value`, this once; the one before works beside it for `grace_seconds`. Id and limits stay."""
     editor = KeyEditor(caller, if_match)
@@ -84,7 +83,7 @@ async def rotate_key(
 
 
 @router.delete("/{key_id}", summary="Revoke a key")
-async def revoke_key(key_id: _KeyId, keys: KeyAdminDep, caller: CallerDep, if_match: _IfMatch = None) -> Deleted:
+async def revoke_key(key_id: _KeyId, keys: KeyAdminDep, caller: CallerDep, if_match: IfMatch = None) -> Deleted:
     """End a key: it stops working within a second. It can still be read."""
     await keys.revoke(key_id, seen_by(caller, KeyFilter()), KeyEditor(caller, if_match))
     return Deleted(id=key_id, object="weir.api_key.deleted")

@@ -8,8 +8,8 @@ from app.audit.service import record
 from app.core.clock import Clock
 from app.core.db import Database, Transaction
 from app.core.pagination import Page, Paging
-from app.core.version_tags import is_wanted, version_tag
-from app.errors import InvalidRequest, NotFound, PreconditionFailed
+from app.core.version_tags import require_version
+from app.errors import InvalidRequest, NotFound
 from app.keys import admin_repository, repository, tokens
 from app.keys.admin_repository import KeySort
 from app.keys.caller import Caller
@@ -126,5 +126,4 @@ class KeyAdminService:
 def _require(key: KeyRecord, editor: KeyEditor) -> None:
     if editor.caller is not None:
         require_change(editor.caller, key)
-    if not is_wanted(editor.if_match, key.version):
-        raise PreconditionFailed(f"The key was changed meanwhile; it is at {version_tag(key.version)} now.")
+    require_version(editor.if_match, key.version, "key")

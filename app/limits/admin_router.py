@@ -2,18 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
-from app.deps import LimitAdminDep
+from app.core.version_tags import version_tag
+from app.deps import IfMatch, LimitAdminDep
 from app.limits.record import LimitRecord
 from app.limits.schemas import Limit, LimitCreation, LimitDeleted, LimitList, LimitsQuery, LimitUpdate, Text
 
 router = APIRouter(prefix="/gateway/limits", tags=["Limits"])
 
 LimitId = Annotated[Text, Path(description="As in the refusal of a call.")]
-IfMatch = Annotated[
-    str | None, Header(max_length=1_000, description="Only if the limit is at this `ETag`; 412 otherwise.")
-]
 
 
 @router.post("", summary="Make a limit")
@@ -50,5 +48,5 @@ async def delete_limit(limit_id: LimitId, limits: LimitAdminDep, if_match: IfMat
 
 
 def _answer(record: LimitRecord, response: Response) -> Limit:
-    response.headers["etag"] = record.etag
+    response.headers["etag"] = version_tag(record.version)
     return Limit.of(record)

@@ -7,7 +7,8 @@ from app.audit.service import record as audit
 from app.core.db import Database, Transaction
 from app.core.ids import new_id
 from app.core.pagination import Page, Paging
-from app.errors import InvalidRequest, NotFound, PreconditionFailed
+from app.core.version_tags import require_version
+from app.errors import InvalidRequest, NotFound
 from app.limits import repository
 from app.limits.limit import Scope
 from app.limits.record import IN_SCOPE_MAX, LimitFilter, LimitRecord, NewLimit, Sort
@@ -101,8 +102,7 @@ async def _get(tx: Transaction, limit_id: str) -> LimitRecord:
 
 async def _get_for_change(tx: Transaction, limit_id: str, if_match: str | None) -> LimitRecord:
     record = await _get(tx, limit_id)
-    if not record.is_meant_by(if_match):
-        raise PreconditionFailed(f"The limit was changed meanwhile; it is at {record.etag} now.")
+    require_version(if_match, record.version, "limit")
     return record
 
 

@@ -56,16 +56,6 @@ class LimitRecord(NamedTuple):
             self.mode,
         )
 
-    @property
-    def etag(self) -> str:
-        """Its strong entity tag (RFC 9110, section 8.8.3)."""
-        return f'"{self.version}"'
-
-    def is_meant_by(self, if_match: str | None) -> bool:
-        """Tell whether a change with this `If-Match` (RFC 9110, section 13.1.1) is meant for this version."""
-        tags = {tag.strip() for tag in (if_match or "*").split(",")}
-        return not tags.isdisjoint({"*", self.etag})
-
 
 class LimitFilter(NamedTuple):
     """Which limits to list; what is None does not matter."""

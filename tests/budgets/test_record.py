@@ -3,9 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
-from app.budgets.record import BudgetFilter, BudgetRecord, Editor, NewBudget, WindowRecord, etag, shown
+from app.budgets.record import BudgetFilter, BudgetRecord, NewBudget, WindowRecord, shown
 from app.core.money import Nano
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -14,25 +12,6 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 def record(**changes: Any) -> BudgetRecord:
     new = NewBudget("Research", "project", "proj_1", "gpt-4o*", "month", "UTC", Nano(10**9), "enforcing")
     return new.made("bud_1", NOW)._replace(**changes)
-
-
-@pytest.mark.parametrize(
-    ("if_match", "knows"),
-    [
-        (None, True),
-        ('"3"', True),
-        ("*", True),
-        ('"1", "3"', True),
-        ('"1" ,"3" ', True),
-        ('"1","2"', False),
-        ("3", False),
-        ('W/"3"', False),
-        ("", False),
-    ],
-)
-def test_only_who_knows_the_version_as_it_is_may_change_it(if_match: str | None, knows: bool) -> None:
-    assert Editor("key_admin", if_match).knows(3) is knows
-    assert etag(3) == '"3"'
 
 
 def test_history_shows_amounts_in_dollars_and_moments_in_seconds() -> None:
