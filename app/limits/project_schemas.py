@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from app.core.pagination import Page
+from app.core.wire import Listed, list_example, page_of
 from app.limits.project_limits import NO_LIMIT, ProjectRateLimit
 
 _EXAMPLE: Final[JsonDict] = {
@@ -67,30 +68,12 @@ class RateLimit(BaseModel):
         return cls(id=limit.id, model=limit.model, **limit.maxima)
 
 
-class RateLimitList(BaseModel):
+class RateLimitList(Listed[RateLimit]):
     """A page of a project's rate limits."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "object": "list",
-                "data": [_EXAMPLE],
-                "first_id": _EXAMPLE["id"],
-                "last_id": _EXAMPLE["id"],
-                "has_more": False,
-            }
-        }
-    )
-
-    object: Literal["list"] = "list"
-    data: list[RateLimit]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
+    model_config = list_example(_EXAMPLE)
 
     @classmethod
     def of(cls, page: Page[ProjectRateLimit]) -> "RateLimitList":
         """Return *page* as it is shown."""
-        data = [RateLimit.of(limit) for limit in page.items]
-        first_id, last_id = (data[0].id, data[-1].id) if data else (None, None)
-        return cls(data=data, first_id=first_id, last_id=last_id, has_more=page.has_more)
+        return cls(**page_of([RateLimit.of(limit) for limit in page.items], has_more=page.has_more))

@@ -8,6 +8,7 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from app.core.pagination import Order, Page, Paging
+from app.core.wire import Listed, list_example, page_of
 from app.errors import InvalidRequest
 from app.limits.amounts import Counts
 from app.limits.lease import Charge, Standing
@@ -141,33 +142,15 @@ class Limit(BaseModel):
         return cls(id=record.id, **values, **moments)
 
 
-class LimitList(BaseModel):
+class LimitList(Listed[Limit]):
     """A page of limits; ask for the next one with `after` set to `last_id`."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "object": "list",
-                "data": [_EXAMPLE],
-                "first_id": _EXAMPLE["id"],
-                "last_id": _EXAMPLE["id"],
-                "has_more": False,
-            }
-        }
-    )
-
-    object: Literal["list"] = "list"
-    data: list[Limit]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
+    model_config = list_example(_EXAMPLE)
 
     @classmethod
     def of(cls, page: Page[LimitRecord]) -> "LimitList":
         """Return *page* as it is shown."""
-        data = [Limit.of(record) for record in page.items]
-        first_id, last_id = (data[0].id, data[-1].id) if data else (None, None)
-        return cls(data=data, first_id=first_id, last_id=last_id, has_more=page.has_more)
+        return cls(**page_of([Limit.of(record) for record in page.items], has_more=page.has_more))
 
 
 class LimitDeleted(BaseModel):
