@@ -192,7 +192,7 @@ async def _upstreams(settings: Settings, stack: AsyncExitStack) -> list[Upstream
     if mode == "on" or (mode == "auto" and settings.openai_api_key is None):
         api_key = secrets.token_hex(16)
         base_url = await stack.enter_async_context(serve_simulator(create_simulator(api_key=api_key)))
-        upstreams.append(Upstream("simulator", base_url, api_key, models=("sim-*",)))
+        upstreams.append(Upstream("simulator", base_url, api_key, models=("sim-*",), is_exclusive=True))
     if settings.openai_api_key is not None:
         api_key = settings.openai_api_key.get_secret_value()
         upstreams.append(Upstream(FIRST_UPSTREAM, settings.openai_base_url, api_key, models=("*",)))

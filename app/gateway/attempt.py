@@ -10,7 +10,7 @@ from app.gateway.operations.chat import ChatCompletions, ChatRequest
 from app.idempotency.key import KeyClaim, StoredAnswer
 from app.limits.lease import Lease
 from app.observability.context import CallContext
-from app.upstreams.routing import Plan
+from app.upstreams.routing import Target
 
 _NOTHING: Final = Nano(0)
 
@@ -52,7 +52,7 @@ class Attempt:
     user_id: str | None
     operation: ChatCompletions
     request: ChatRequest
-    plan: Plan
+    target: Target
     started_at: datetime
     body: bytes
     """What is sent: the request's, unless a budget needs a maximum in it."""

@@ -136,8 +136,8 @@ class ExplanationView(BaseModel):
         return cls(
             decision="admitted" if error is None else str(error.code),
             reason=None if error is None else error.message,
-            upstream=explanation.plan.upstream.name,
-            model=explanation.plan.model,
+            upstream=explanation.target.upstream.name,
+            model=explanation.target.model,
             price_id=explanation.ceiling.price_id,
             ceiling_usd=usd_text(explanation.ceiling.nano),
             held_usd=usd_text(answer.ceiling_nano) if isinstance(answer, Grant) else None,

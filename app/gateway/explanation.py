@@ -7,13 +7,14 @@ from app.budgets.admission import Demand, Grant, Shortfall, Window
 from app.budgets.refusal import Unpriced
 from app.limits.lease import Charge, Verdict
 from app.prices.service import Ceiling
-from app.upstreams.routing import Plan
+from app.upstreams.routing import Target
 
 
 class Explanation(NamedTuple):
     """The decision on one call, with everything that led to it."""
 
-    plan: Plan
+    target: Target
+    """The first that would be tried."""
     ceiling: Ceiling
     demand: Demand | None
     """None for a model without a price."""

@@ -62,7 +62,7 @@ def failed(attempt: Attempt, failure: UpstreamFailed, settlement: Settlement) ->
 
     What was never sent cannot have been billed, and has no entry; what was sent and lost may have been.
     """
-    name = attempt.plan.upstream.name
+    name = attempt.target.upstream.name
     error: Operational
     if failure.failure == "timed_out":
         error = UpstreamTimeout(f"The upstream '{name}' did not answer in time.")
@@ -92,7 +92,7 @@ def _refusal(
     attempt: Attempt, answer: UpstreamAnswer, body: bytes, document: dict[str, Any] | None, settlement: Settlement
 ) -> Answer:
     """Relay an error as it came, unless it speaks of Weir's own credential or is not JSON."""
-    name = attempt.plan.upstream.name
+    name = attempt.target.upstream.name
     if answer.status in UPSTREAM_CREDENTIAL_STATUSES:
         rejected = UpstreamRejectedCredential(name)
         settlement.release(attempt, rejected.status)
@@ -110,7 +110,7 @@ def _refusal(
 
 
 def _nonsense(attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement) -> UpstreamAnsweredNonsense:
-    name = attempt.plan.upstream.name
+    name = attempt.target.upstream.name
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
         error = UpstreamAnsweredNonsense(f"The upstream '{name}' answered with a body that is not a JSON object.")
         settlement.estimate(attempt, "upstream_broke", 0, error.status)

@@ -80,7 +80,7 @@ async def _read(attempt: Attempt, answer: UpstreamAnswer) -> bytes:
 
 
 def _broken(attempt: Attempt, failure: BrokenStream | UpstreamFailed) -> Operational:
-    name = attempt.plan.upstream.name
+    name = attempt.target.upstream.name
     error: Operational
     if isinstance(failure, BrokenStream):
         error = UpstreamAnsweredNonsense(f"The upstream '{name}' sent {failure}.")

@@ -86,7 +86,7 @@ class ReservationDesk:
             attempt.ceiling_nano = answer.ceiling_nano
             await self._cap(attempt, bound, is_short=demand is not None and answer.ceiling_nano < demand.capped_nano)
             cap = attempt.output_tokens_cap
-        return Explanation(attempt.plan, ceiling, demand, answer, windows, cap, counted is not None)
+        return Explanation(attempt.target, ceiling, demand, answer, windows, cap, counted is not None)
 
     async def _reserve(self, attempt: Attempt, bound: Bound) -> tuple[Grant, bool]:
         """Return the grant, and whether it is less than the usual cap needs."""
@@ -99,8 +99,8 @@ class ReservationDesk:
             user_id=attempt.user_id,
             key_id=attempt.key_id,
             operation=attempt.operation.name,
-            upstream=attempt.plan.upstream.name,
-            model=attempt.plan.model,
+            upstream=attempt.target.upstream.name,
+            model=attempt.target.model,
             streamed=attempt.request.streamed,
             ceiling_nano=ceiling.nano,
             price_id=ceiling.price_id,
@@ -114,7 +114,7 @@ class ReservationDesk:
 
     def _price(self, attempt: Attempt, bound: Bound) -> tuple[Ceiling, Demand | None]:
         """Return the ceiling of an attempt and what it asks its budgets for, None where its model has no price."""
-        ceiling = self._prices.ceiling(attempt.plan.model, attempt.request.service_tier, bound, attempt.started_at)
+        ceiling = self._prices.ceiling(attempt.target.model, attempt.request.service_tier, bound, attempt.started_at)
         return ceiling, None if ceiling.price_id is None else self._demand(attempt, bound, ceiling.nano)
 
     def _demand(self, attempt: Attempt, bound: Bound, ceiling_nano: Nano) -> Demand:
@@ -122,7 +122,7 @@ class ReservationDesk:
             return Demand(ceiling_nano, ceiling_nano, ceiling_nano)
         capped, least = (
             self._prices.ceiling(
-                attempt.plan.model,
+                attempt.target.model,
                 attempt.request.service_tier,
                 bound._replace(output_tokens=cap),
                 attempt.started_at,
@@ -142,9 +142,9 @@ class ReservationDesk:
         attempt.body = attempt.operation.capped(attempt.request, attempt.output_tokens_cap)
 
     def _output_tokens_within(self, attempt: Attempt, bound: Bound) -> int:
-        model, service_tier = attempt.plan.model, attempt.request.service_tier
+        model, service_tier = attempt.target.model, attempt.request.service_tier
         return self._prices.output_tokens_within(model, service_tier, bound, attempt.ceiling_nano, attempt.started_at)
 
 
 def _payer(attempt: Attempt) -> Payer:
-    return Payer(attempt.project_id, attempt.user_id, attempt.key_id, attempt.plan.model)
+    return Payer(attempt.project_id, attempt.user_id, attempt.key_id, attempt.target.model)

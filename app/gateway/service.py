@@ -100,7 +100,8 @@ class GatewayService:
         assert caller.project_id is not None, "an admin key reached the gateway"  # noqa: S101 - the door refuses them
         context.operation = operation.name
         context.model = request.model
-        context.upstream = plan.upstream.name
+        target = plan.targets[0]
+        context.upstream = target.upstream.name
         context.streamed = request.streamed
         started_at = self._clock()
         return Attempt(
@@ -111,7 +112,7 @@ class GatewayService:
             user_id=caller.user_id,
             operation=operation,
             request=request,
-            plan=plan,
+            target=target,
             started_at=started_at,
             body=request.body,
         )
@@ -120,7 +121,7 @@ class GatewayService:
         sent_seconds = monotonic_seconds()
         try:
             answer = await self._upstreams.send(
-                attempt.plan.upstream,
+                attempt.target.upstream,
                 "POST",
                 attempt.operation.path,
                 headers=headers,

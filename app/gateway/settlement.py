@@ -76,9 +76,9 @@ class Settlement:
                 user_id=attempt.user_id,
                 key_id=attempt.key_id,
                 operation=attempt.operation.name,
-                upstream=attempt.plan.upstream.name,
+                upstream=attempt.target.upstream.name,
                 upstream_request_id=attempt.upstream_request_id,
-                model=attempt.plan.model,
+                model=attempt.target.model,
                 answered_model=attempt.answered_model,
                 service_tier=attempt.service_tier,
                 streamed=attempt.request.streamed,
@@ -110,7 +110,7 @@ class Settlement:
         return charge.cost
 
     def _charge(self, attempt: Attempt, usage: Usage) -> Charge:
-        models = (attempt.answered_model, attempt.plan.model) if attempt.answered_model else (attempt.plan.model,)
+        models = (attempt.answered_model, attempt.target.model) if attempt.answered_model else (attempt.target.model,)
         return self._prices.charge(models, attempt.service_tier, usage, attempt.started_at)
 
 

@@ -1,12 +1,28 @@
-"""Which upstream serves which model. Pure: it looks at what is configured, not at what is up."""
+"""Which upstreams serve which model. Pure: it looks at what is configured, not at what is up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Final
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
 
 FIRST_UPSTREAM: Final = "openai"
 """The name of the upstream that OPENAI_API_KEY and OPENAI_BASE_URL describe."""
+
+Provider = Literal["openai", "azure"]
+"""How an upstream is spoken to: as OpenAI is, or by Azure OpenAI's addresses and headers."""
+
+_NO_ALIASES: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """An upstream's own timeouts; None where the setting of the same name counts."""
+
+    connect_timeout_seconds: float | None = None
+    first_byte_timeout_seconds: float | None = None
+    between_chunks_timeout_seconds: float | None = None
+    total_timeout_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,28 +30,63 @@ class Upstream:
     """One OpenAI-compatible server, the models it serves, and the credential that Weir has for it."""
 
     name: str
+    """Unique, and what receipts, logs and metrics call it."""
     base_url: str
     """Without a slash at its end, such as `https://api.openai.com/v1`."""
     api_key: str = field(repr=False)
     models: tuple[str, ...]
     """Patterns such as `sim-*`."""
+    id: str = ""
+    """Of its row; empty for an upstream from the environment."""
+    provider: Provider = "openai"
+    aliases: Mapping[str, str] = _NO_ALIASES
+    """What a model is called there, by the name that callers use; those names are served whatever the patterns say."""
+    priority: int = 0
+    """The lower goes first; one of a higher number gets calls only when no lower one can have them."""
+    weight: int = 100
+    """Its share of the calls among upstreams of the same priority; 0 for none unless the others cannot."""
+    timeouts: Timeouts = Timeouts()
+    api_version: str | None = None
+    """Azure's `api-version`; None for its version-less v1 API."""
+    requests_per_minute: int | None = None
+    """Calls that it may be sent in a minute; None for as many as come."""
+    calls_at_once: int | None = None
+    """Calls that may be under way there at the same time; None for as many as come."""
+    is_exclusive: bool = False
+    """No other upstream gets the calls for models that this one serves: the simulator's are nobody else's."""
 
     def serves(self, model: str) -> bool:
-        """Tell whether one of the patterns matches *model*."""
-        return any(fnmatchcase(model, pattern) for pattern in self.models)
+        """Tell whether *model* is one of the aliases or one of the patterns matches it."""
+        return model in self.aliases or any(fnmatchcase(model, pattern) for pattern in self.models)
+
+
+class Target(NamedTuple):
+    """One upstream that can take a call, and for which model."""
+
+    upstream: Upstream
+    model: str
+    """As the caller named it, or the fallback that is configured for it: priced, reserved and limited as itself."""
+
+    @property
+    def sent_model(self) -> str:
+        """What the upstream calls the model."""
+        return self.upstream.aliases.get(self.model, self.model)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where a call goes."""
+    """Where a call may go: the upstreams for the model it names, and then those for each model it may fall back to."""
 
-    upstream: Upstream
-    model: str
+    targets: tuple[Target, ...]
+    """In the order of configuration; at least one."""
 
 
-def plan(upstreams: Sequence[Upstream], model: str) -> Plan | None:
-    """Return the first upstream that serves *model*, None when there is none."""
-    for upstream in upstreams:
-        if upstream.serves(model):
-            return Plan(upstream, model)
-    return None
+def plan(upstreams: Sequence[Upstream], models: Sequence[str]) -> Plan | None:
+    """Return every upstream that serves the first of *models*, then those of the next, and so on; None without any."""
+    targets = [Target(upstream, model) for model in models for upstream in _serving(upstreams, model)]
+    return Plan(tuple(targets)) if targets else None
+
+
+def _serving(upstreams: Sequence[Upstream], model: str) -> Sequence[Upstream]:
+    serving = [upstream for upstream in upstreams if upstream.serves(model)]
+    return next(([upstream] for upstream in serving if upstream.is_exclusive), serving)

@@ -48,7 +48,7 @@ class UpstreamService:
 
     def plan(self, model: str) -> Plan:
         """Return where a call for *model* goes; raises NoUpstream or ModelNotFound."""
-        found = plan(self._upstreams, model)
+        found = plan(self._upstreams, [model])
         if found is not None:
             return found
         if all(upstream.name == "simulator" for upstream in self._upstreams):
@@ -101,7 +101,7 @@ class UpstreamService:
         """
         if not model.strip("."):  # "", "." and ".." are no names but other places: the list, and what is above it
             raise ModelNotFound(model)
-        upstream = self.plan_for(caller, model).upstream
+        upstream = self.plan_for(caller, model).targets[0].upstream
         document = await self._get(upstream, f"/models/{quote(model, safe='')}", headers, context)
         if document is None:
             raise ModelNotFound(model)

@@ -69,7 +69,7 @@ async def test_an_attempt_cannot_end_twice(weir: RunningWeir) -> None:
         operation=CHAT,
         request=CHAT.read(orjson.dumps(HELLO), {}),
         body=b"",
-        plan=upstreams.plan("gpt-4o-mini"),
+        target=upstreams.plan("gpt-4o-mini").targets[0],
         started_at=utc_now(),
     )
     settlement.estimate(attempt, "client_left", 0, 499)

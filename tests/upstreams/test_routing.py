@@ -6,10 +6,10 @@ from app.errors import ModelNotFound, NoUpstream
 from app.observability.tracing import Tracer
 from app.settings import Settings
 from app.upstreams.client import UpstreamClient
-from app.upstreams.routing import Plan, Upstream, plan
+from app.upstreams.routing import Plan, Target, Upstream, plan
 from app.upstreams.service import UpstreamService
 
-SIMULATOR = Upstream("simulator", "http://127.0.0.1:1/v1", "planted-key", models=("sim-*",))
+SIMULATOR = Upstream("simulator", "http://127.0.0.1:1/v1", "planted-key", models=("sim-*",), is_exclusive=True)
 LOCAL = Upstream("local", "http://127.0.0.1:2/v1", "planted-key", models=("llama-?", "gpt-*-local"))
 OPENAI = Upstream("openai", "http://127.0.0.1:3/v1", "planted-key", models=("*",))
 
@@ -27,7 +27,9 @@ OPENAI = Upstream("openai", "http://127.0.0.1:3/v1", "planted-key", models=("*",
     ],
 )
 def test_the_first_upstream_whose_pattern_matches_serves_a_model(model: str, upstream: Upstream) -> None:
-    assert plan([SIMULATOR, LOCAL, OPENAI], model) == Plan(upstream, model)
+    found = plan([SIMULATOR, LOCAL, OPENAI], [model])
+    assert found is not None
+    assert found.targets[0] == Target(upstream, model)
 
 
 async def test_a_model_that_nobody_serves_is_not_found_and_without_upstreams_the_operator_is_told() -> None:
@@ -42,4 +44,4 @@ async def test_a_model_that_nobody_serves_is_not_found_and_without_upstreams_the
 
 
 def test_an_upstream_does_not_show_its_key() -> None:
-    assert "planted" not in repr(Plan(OPENAI, "gpt-5"))
+    assert "planted" not in repr(Plan((Target(OPENAI, "gpt-5"),)))
