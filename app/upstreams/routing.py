@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 FIRST_UPSTREAM: Final = "openai"
@@ -11,8 +10,6 @@ FIRST_UPSTREAM: Final = "openai"
 
 Provider = Literal["openai", "azure"]
 """How an upstream is spoken to: as OpenAI is, or by Azure OpenAI's addresses and headers."""
-
-_NO_ALIASES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ class Upstream:
     id: str = ""
     """Of its row; empty for an upstream from the environment."""
     provider: Provider = "openai"
-    aliases: Mapping[str, str] = _NO_ALIASES
+    aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What a model is called there, by the name that callers use; those names are served whatever the patterns say."""
     priority: int = 0
     """The lower goes first; one of a higher number gets calls only when no lower one can have them."""
