@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from app.core.money import Nano
-from app.gateway.operations.chat import ChatCompletions, ChatRequest
+from app.gateway.operations.operation import MeteredRequest, Operation
 from app.idempotency.key import KeyClaim, StoredAnswer
 from app.limits.lease import Lease
 from app.observability.context import CallContext
@@ -50,8 +50,8 @@ class Attempt:
     key_id: str
     project_id: str
     user_id: str | None
-    operation: ChatCompletions
-    request: ChatRequest
+    operation: Operation
+    request: MeteredRequest
     target: Target
     started_at: datetime
     body: bytes

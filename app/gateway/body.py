@@ -50,6 +50,15 @@ def read_object(body: bytes, content_type: str | None, content_encoding: str | N
     return document
 
 
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """Return the JSON object in the body of an upstream's answer, None for anything else."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
 def read_model(document: dict[str, Any]) -> str:
     """Return the `model` of a request; raises MissingParameter, InvalidType or InvalidRequest."""
     model: str = required(document, "model", str)

@@ -10,6 +10,7 @@ import orjson
 
 from app.gateway.usage import objects
 from app.prices.service import Bound
+from app.prices.usage import Usage
 
 _IMAGE_TOKENS_MAX: Final = 50_000
 """Above what any model takes an image for, whatever its size: gpt-4o-mini counts up to 2,833 and 8 times 5,667."""
@@ -55,7 +56,7 @@ def chat_bound(document: Mapping[str, Any], body: bytes) -> Bound:
         output_tokens=max((maximum for maximum in maxima if maximum is not None), default=None),
         choices=choices,
         predicted_tokens=_predicted(document.get("prediction"), body),
-        web_searches=choices if searches else 0,
+        units=Usage(web_searches=choices if searches else 0),
         fills_context=searches or media.is_unknown,
         hears=media.hears,
         sees=media.images > 0 or media.is_unknown,

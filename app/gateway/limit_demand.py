@@ -15,7 +15,7 @@ def demand_of(attempt: Attempt, counts_tokens: bool) -> Demand:
     if not counts_tokens:
         return Demand(Amounts())
     bound = attempt.request.bound
-    input_tokens = attempt.operation.estimated_input(attempt.request.body)
+    input_tokens = attempt.operation.estimated(attempt.request).input_tokens
     if bound.output_tokens is None:
         return Demand(Amounts(input_tokens=input_tokens), unbounded_outputs=bound.choices)
     return Demand(Amounts(input_tokens=input_tokens, output_tokens=bound.choices * bound.output_tokens))

@@ -1,7 +1,7 @@
 """Brings a plain answer to the caller as it came, and settles it. Streams are `relay_stream.py`'s."""
 
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -16,6 +16,8 @@ from app.errors import (
 )
 from app.gateway.answer import Answer
 from app.gateway.attempt import Attempt
+from app.gateway.body import json_object
+from app.gateway.operations.operation import Whole
 from app.gateway.settlement import Settlement
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.failure import UPSTREAM_CREDENTIAL_STATUSES, UpstreamFailed
@@ -38,22 +40,22 @@ async def relay_plain(attempt: Attempt, answer: UpstreamAnswer, settlement: Sett
             body = await answer.read_all()
     finally:
         attempt.upstream_seconds += monotonic_seconds() - started
-    document = _parse(body)
     if answer.status >= HTTPStatus.BAD_REQUEST:
-        return _refusal(attempt, answer, body, document, settlement)
-    if document is None or answer.status >= HTTPStatus.MULTIPLE_CHOICES:
+        return _refusal(attempt, answer, body, settlement)
+    answered = None
+    if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        answered = attempt.operation.answered(Whole(attempt.request, body, answer.headers.get("content-type", "")))
+    if answered is None:
         raise _nonsense(attempt, answer, settlement)
-    attempt.answered_model = bounded_text(document.get("model"))
-    attempt.service_tier = bounded_text(document.get("service_tier"))
+    attempt.answered_model = bounded_text(answered.model)
+    attempt.service_tier = bounded_text(answered.service_tier)
     headers = [*to_caller(answer.header_items()), *attempt.own_headers()]
     attempt.begin_answer(answer.status, headers)
     attempt.recorded(body)
-    usage = attempt.operation.usage(document)
-    if usage is not None:
-        cost = settlement.settle(attempt, "completed", usage, answer.status)
+    if answered.usage is not None:
+        cost = settlement.settle(attempt, "completed", answered.usage, answer.status)
     else:
-        output_tokens = attempt.operation.estimated_output(document)
-        cost = settlement.estimate(attempt, "no_usage", output_tokens, answer.status)
+        cost = settlement.estimate(attempt, "no_usage", answered.output_tokens, answer.status)
     return Answer(answer.status, [*headers, (b"x-weir-cost-usd", usd_text(cost).encode())], body)
 
 
@@ -88,9 +90,7 @@ def bounded_text(value: object) -> str | None:
     return "".join(filter(str.isprintable, value[:_TEXT_CHARACTERS_MAX]))
 
 
-def _refusal(
-    attempt: Attempt, answer: UpstreamAnswer, body: bytes, document: dict[str, Any] | None, settlement: Settlement
-) -> Answer:
+def _refusal(attempt: Attempt, answer: UpstreamAnswer, body: bytes, settlement: Settlement) -> Answer:
     """Relay an error as it came, unless it speaks of Weir's own credential or is not JSON."""
     name = attempt.target.upstream.name
     if answer.status in UPSTREAM_CREDENTIAL_STATUSES:
@@ -99,6 +99,7 @@ def _refusal(
         raise rejected
     settlement.release(attempt, answer.status)
     headers = to_caller(answer.header_items())
+    document = json_object(body)
     if document is not None:
         error = document.get("error")
         attempt.context.error_code = bounded_text(error.get("code")) if isinstance(error, dict) else None
@@ -112,17 +113,9 @@ def _refusal(
 def _nonsense(attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement) -> UpstreamAnsweredNonsense:
     name = attempt.target.upstream.name
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        error = UpstreamAnsweredNonsense(f"The upstream '{name}' answered with a body that is not a JSON object.")
+        error = UpstreamAnsweredNonsense(f"The upstream '{name}' answered with what is no answer of this endpoint.")
         settlement.estimate(attempt, "upstream_broke", 0, error.status)
     else:  # nobody did any work
         error = UpstreamAnsweredNonsense(f"The upstream '{name}' answered {answer.status}, which is not followed.")
         settlement.release(attempt, error.status)
     return error
-
-
-def _parse(body: bytes) -> dict[str, Any] | None:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    return document if isinstance(document, dict) else None

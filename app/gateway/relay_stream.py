@@ -1,14 +1,12 @@
 """Brings a stream to the caller piece by piece, and settles it when it ends, whichever way that is.
 
 Four endings: done, done without usage, upstream broke, client left. An error before the first byte is JSON; after it,
-an event in the stream. A stream that broke never ends in `[DONE]`.
+an event in the stream. A stream that broke never ends as a whole one does.
 """
 
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from typing import Final
-
-import orjson
 
 from app.core.clock import monotonic_seconds
 from app.errors import Operational, UpstreamAnsweredNonsense, UpstreamTimeout, UpstreamUnreachable
@@ -16,7 +14,7 @@ from app.gateway.answer import Answer
 from app.gateway.attempt import Attempt
 from app.gateway.relay import bounded_text
 from app.gateway.settlement import Settlement
-from app.gateway.stream import BrokenStream, ChatStream, error_event
+from app.gateway.stream import BrokenStream, EventStream
 from app.ledger.entries import Outcome
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.failure import UpstreamFailed
@@ -45,7 +43,7 @@ async def _relay(
     attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement, data: bytes
 ) -> AsyncGenerator[bytes, None]:
     """Yield what the caller gets. Closing this generator closes the upstream's connection and settles."""
-    stream = ChatStream(hide_usage=attempt.request.hides_usage)
+    stream = attempt.operation.stream(attempt.request)
     error: Operational | None = None
     try:
         while data:
@@ -55,7 +53,7 @@ async def _relay(
         if piece := stream.finish():
             yield attempt.recorded(piece)
         if not stream.is_done:
-            raise BrokenStream("a stream that ended without [DONE]")
+            raise BrokenStream("a stream that ended without its last event")
     except (BrokenStream, UpstreamFailed) as failure:
         if not stream.is_done:
             error = _broken(attempt, failure)
@@ -68,7 +66,7 @@ async def _relay(
     if error is not None:
         attempt.context.fail(error)
         if not stream.has_error:
-            yield error_event(orjson.dumps(error.envelope()))
+            yield stream.error_event(error.envelope()["error"])
 
 
 async def _read(attempt: Attempt, answer: UpstreamAnswer) -> bytes:
@@ -92,7 +90,7 @@ def _broken(attempt: Attempt, failure: BrokenStream | UpstreamFailed) -> Operati
     return error
 
 
-def _settle(attempt: Attempt, stream: ChatStream, settlement: Settlement, outcome: Outcome) -> None:
+def _settle(attempt: Attempt, stream: EventStream, settlement: Settlement, outcome: Outcome) -> None:
     """Settle with the usage that the stream reported, or else with what was relayed of it, counted."""
     tokens = stream.relayed_tokens() if stream.usage is None else 0
     attempt.answered_model = bounded_text(stream.answered_model)

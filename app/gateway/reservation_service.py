@@ -62,7 +62,7 @@ class ReservationDesk:
             grant, is_short = await self._reserve(attempt, bound)
         attempt.ceiling_nano = grant.ceiling_nano
         attempt.budget_window_ids = grant.window_ids
-        if grant.must_be_capped and not attempt.request.names_maximum:
+        if grant.must_be_capped and not attempt.request.is_capped:
             try:
                 await self._cap(attempt, bound, is_short=is_short)
             except BaseException:
@@ -82,7 +82,7 @@ class ReservationDesk:
             ceiling, demand = self._price(attempt, bound)
             answer, windows = await self._budgets.preview(_payer(attempt), demand)
         cap = None
-        if isinstance(answer, Grant) and answer.must_be_capped and not attempt.request.names_maximum:
+        if isinstance(answer, Grant) and answer.must_be_capped and not attempt.request.is_capped:
             attempt.ceiling_nano = answer.ceiling_nano
             await self._cap(attempt, bound, is_short=demand is not None and answer.ceiling_nano < demand.capped_nano)
             cap = attempt.output_tokens_cap
@@ -118,7 +118,7 @@ class ReservationDesk:
         return ceiling, None if ceiling.price_id is None else self._demand(attempt, bound, ceiling.nano)
 
     def _demand(self, attempt: Attempt, bound: Bound, ceiling_nano: Nano) -> Demand:
-        if attempt.request.names_maximum:
+        if attempt.request.is_capped:
             return Demand(ceiling_nano, ceiling_nano, ceiling_nano)
         capped, least = (
             self._prices.ceiling(
@@ -139,7 +139,7 @@ class ReservationDesk:
         if is_short and (counted := await self._counts.exact_bound(attempt.operation, attempt.request)) is not None:
             within = self._output_tokens_within(attempt, counted)
         attempt.output_tokens_cap = min(within, self._settings.output_tokens_default)
-        attempt.body = attempt.operation.capped(attempt.request, attempt.output_tokens_cap)
+        attempt.body = attempt.operation.capped(attempt.body, attempt.output_tokens_cap)
 
     def _output_tokens_within(self, attempt: Attempt, bound: Bound) -> int:
         model, service_tier = attempt.target.model, attempt.request.service_tier

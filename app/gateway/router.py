@@ -14,8 +14,9 @@ from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
 from app.deps import shows_key_in_docs
-from app.gateway.answer import Answer
+from app.gateway.answer import Answer, Inbound
 from app.gateway.operations.chat import ChatCompletions
+from app.gateway.operations.operation import Operation
 from app.gateway.schemas import CHAT_COMPLETIONS_DOCS
 from app.gateway.service import GatewayService
 from app.keys.auth import authenticate_project
@@ -33,7 +34,7 @@ class MeteredRoute(APIRoute):
 class MeteredCall(Response):
     """One metered call, run while it is answered: so that a caller who leaves can be noticed from the first moment."""
 
-    def __init__(self, operation: ChatCompletions) -> None:
+    def __init__(self, operation: Operation) -> None:
         self._operation = operation
         self.background = None
 
@@ -47,8 +48,9 @@ class MeteredCall(Response):
         # A plain call is finished for a caller who left: only its whole answer says what it cost. And so is one with an
         # idempotency key: its caller will ask again.
         is_cancelled = request.streamed and "idempotency-key" not in http.headers
+        inbound = Inbound(http.headers.raw, http.url.query)
         async with departure_cancels(receive, context) if is_cancelled else nullcontext():
-            answer = await gateway.run(caller, self._operation, request, http.headers.raw, context)
+            answer = await gateway.run(caller, self._operation, request, inbound, context)
             await _send(answer, send)
 
 

@@ -1,17 +1,16 @@
 """The life of a call, from a caller that is known and a request that was read to an answer on its way."""
 
-from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Final
 
 from app.core.clock import Clock, monotonic_seconds
 from app.core.ids import new_uuid7
-from app.gateway.answer import Answer
+from app.gateway.answer import Answer, Inbound
 from app.gateway.attempt import Attempt
 from app.gateway.explanation import Explanation
 from app.gateway.limit_demand import demand_of, shows, without_limits
-from app.gateway.operations.chat import ChatCompletions, ChatRequest
+from app.gateway.operations.operation import MeteredRequest, Operation
 from app.gateway.relay import abandoned, bounded_text, failed, relay_plain
 from app.gateway.relay_stream import relay_stream
 from app.gateway.reservation_service import ReservationDesk
@@ -52,9 +51,9 @@ class GatewayService:
     async def run(
         self,
         caller: Caller,
-        operation: ChatCompletions,
-        request: ChatRequest,
-        headers: Sequence[tuple[bytes, bytes]],
+        operation: Operation,
+        request: MeteredRequest,
+        inbound: Inbound,
         context: CallContext,
     ) -> Answer:
         """Return the answer to *request*, its cost settled when the answer ends; raises a WeirError.
@@ -65,7 +64,7 @@ class GatewayService:
         plan = self._upstreams.plan_for(caller, request.model)
         self._ledger.admit()
         attempt = self._begin(caller, operation, request, plan, context)
-        claim = read_key(_values(headers, b"idempotency-key"), caller.key_id, operation.path, request.body)
+        claim = read_key(inbound.values(b"idempotency-key"), caller.key_id, operation.path, request.body)
         if claim is not None and (kept := await self._reservations.find_kept(attempt, claim)) is not None:
             return _replay(kept)
         attempt.lease = await self._limits.acquire(payer_of(caller, request.model), partial(demand_of, attempt))
@@ -75,7 +74,7 @@ class GatewayService:
             self._limits.release(attempt.lease)
             raise
         try:
-            answer = await self._send(attempt, headers)
+            answer = await self._send(attempt, inbound)
             relay = relay_stream if _is_stream(answer) else relay_plain
             return shows(await relay(attempt, answer, self._settlement), attempt.lease)
         except UpstreamFailed as failure:
@@ -86,7 +85,7 @@ class GatewayService:
             raise
 
     async def explain(
-        self, caller: Caller, operation: ChatCompletions, request: ChatRequest, context: CallContext
+        self, caller: Caller, operation: Operation, request: MeteredRequest, context: CallContext
     ) -> Explanation:
         """Return what `run` would do with *request* now; nothing is sent, held or written."""
         attempt = self._begin(caller, operation, request, self._upstreams.plan_for(caller, request.model), context)
@@ -95,7 +94,7 @@ class GatewayService:
         return (await self._reservations.explain(attempt))._replace(charges=charges, verdict=verdict)
 
     def _begin(
-        self, caller: Caller, operation: ChatCompletions, request: ChatRequest, plan: Plan, context: CallContext
+        self, caller: Caller, operation: Operation, request: MeteredRequest, plan: Plan, context: CallContext
     ) -> Attempt:
         assert caller.project_id is not None, "an admin key reached the gateway"  # noqa: S101 - the door refuses them
         context.operation = operation.name
@@ -117,14 +116,14 @@ class GatewayService:
             body=request.body,
         )
 
-    async def _send(self, attempt: Attempt, headers: Sequence[tuple[bytes, bytes]]) -> UpstreamAnswer:
+    async def _send(self, attempt: Attempt, inbound: Inbound) -> UpstreamAnswer:
         sent_seconds = monotonic_seconds()
         try:
             answer = await self._upstreams.send(
                 attempt.target.upstream,
                 "POST",
-                attempt.operation.path,
-                headers=headers,
+                attempt.operation.path + (inbound.query and f"?{inbound.query}"),
+                headers=inbound.headers,
                 context=attempt.context,
                 body=attempt.body,
             )
@@ -143,10 +142,6 @@ def _replay(kept: tuple[str, StoredAnswer]) -> Answer:
         (b"x-weir-cost-usd", b"0"),
     ]
     return Answer(answer.status, [*without_limits(answer.headers), *own], answer.body)
-
-
-def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[str]:
-    return [value.decode("latin-1") for key, value in headers if key == name]
 
 
 def _is_stream(answer: UpstreamAnswer) -> bool:

@@ -40,9 +40,9 @@ class Settlement:
         return self._end(attempt, "settled", outcome, usage, status)
 
     def estimate(self, attempt: Attempt, outcome: Outcome, output_tokens: int, status: int) -> Nano:
-        """End *attempt* without a report: its input and *output_tokens*, both counted by us. Return what it costs."""
-        input_tokens = attempt.operation.estimated_input(attempt.request.body)
-        usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+        """End *attempt* without a report: what its request uses and *output_tokens*, counted by us. Return its cost."""
+        usage = attempt.operation.estimated(attempt.request)
+        usage = usage._replace(output_tokens=usage.output_tokens + output_tokens)
         return self._end(attempt, "estimated", outcome, usage, status)
 
     def release(self, attempt: Attempt, status: int) -> None:

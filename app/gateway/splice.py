@@ -11,7 +11,7 @@ import orjson
 
 # In JSON that is known to be valid, brackets outside of strings are all it takes to know how deep one is.
 _TOKEN: Final = re.compile(rb'("(?:[^"\\]++|\\.)*+")(\s*+:\s*+)?|[{}\[\]]')
-_NULL: Final = b"null"
+_SCALAR: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[^\s,}\]"{\[]++')
 _MESSAGE_DEPTH: Final = 3
 """How many brackets are open inside a message, in the array of the object."""
 
@@ -19,8 +19,8 @@ _MESSAGE_DEPTH: Final = 3
 def replace_member(body: bytes, name: str, value: bytes) -> bytes:
     """Return the JSON object in *body* with *value* for its member *name*, every other byte as it came.
 
-    The member must be there and hold an object or null. Of several with this name the last is replaced: it is the one
-    that parsers believe (RFC 8259, section 4).
+    The member must be there. Of several with this name the last is replaced: it is the one that parsers believe
+    (RFC 8259, section 4).
     """
     depth, start, end = 0, 0, 0
     for token in _TOKEN.finditer(body):
@@ -33,7 +33,8 @@ def replace_member(body: bytes, name: str, value: bytes) -> bytes:
                 end = token.end()
         elif depth == 1 and token[2] is not None and orjson.loads(token[1]) == name:
             start = token.end()
-            end = start + len(_NULL) if body.startswith(_NULL, start) else -1
+            scalar = _SCALAR.match(body, start)
+            end = -1 if scalar is None else scalar.end()
     return body[:start] + value + body[end:]
 
 

@@ -1,24 +1,20 @@
-"""Meters a chat completion stream without reading all of it: bytes go through, only the usage at the end is parsed.
+"""Meters a stream of events without reading all of it: bytes go through, only what is notable is parsed.
 
-Server-sent events as the WHATWG standard defines them, in OpenAI's dialect: `data:` lines, `[DONE]` at the end.
+Server-sent events as the WHATWG standard defines them; what they say is a dialect's, one for each kind of endpoint.
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import re
+from abc import ABC, abstractmethod
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import orjson
 
-from app.gateway.usage import chat_usage, generated_tokens, objects
 from app.prices.usage import Usage
 
 EVENT_BYTES_MAX: Final = 16_777_216
 
-# A quote inside a JSON string is always escaped, so none of these can be met in what a model wrote; nor can a line
-# break, so what starts a line starts an event's line.
-_NOTABLE: Final = re.compile(rb'"(?:usage|error)"\s*:\s*[{"]')
-_DONE: Final = re.compile(rb"^data: ?\[DONE\]", re.MULTILINE)
 _EVENT_ENDS: Final = (b"\n\n", b"\n\r\n")
 _BETWEEN_EVENTS: Final = re.compile(rb"\n(?:\r?\n)+")
 _RELAYED_BYTES_MAX: Final = 32_768
@@ -28,25 +24,44 @@ class BrokenStream(Exception):
     """The bytes are not a stream of events."""
 
 
-class ChatStream:
+class EventStream(ABC):
     """What has been learned of one stream: feed it bytes, relay what it gives back.
 
-    The usage chunk is held back when *hide_usage*, as the caller did not ask for it. What was relayed is kept, a few
-    kilobytes at a time, so that it can be counted if the stream ends without saying what it used.
+    What was relayed is kept, a few kilobytes at a time, so that it can be counted if the stream ends without saying
+    what it used. A dialect says which bytes are notable, which end a whole stream, and what an event means.
     """
 
-    def __init__(self, *, hide_usage: bool) -> None:
+    NOTABLE: ClassVar[re.Pattern[bytes]]
+    """In every event that `learn` has to see. A quote inside a JSON string is always escaped, so a pattern with quotes
+    cannot be met in what a model wrote; nor can a line break, so what starts a line starts an event's line."""
+    END: ClassVar[re.Pattern[bytes]]
+    """In the event that ends a stream as it should."""
+
+    def __init__(self) -> None:
         self.usage: Usage | None = None
         self.is_done = False
-        """`[DONE]` has been seen."""
+        """The end of a whole stream has been seen."""
         self.has_error = False
         """The upstream has sent an error event of its own."""
         self.answered_model: object = None
         self.service_tier: object = None
-        self._hide_usage = hide_usage
+        self.object_id: str | None = None
+        """Of what the upstream stores from now on, once an event has said so."""
         self._pending = b""
         self._relayed = bytearray()
         self._counted_tokens = 0
+
+    @abstractmethod
+    def learn(self, document: dict[str, Any]) -> bool:
+        """Learn from a notable event; return whether the caller gets it."""
+
+    @abstractmethod
+    def tokens_of(self, document: dict[str, Any]) -> int:
+        """Return about how many tokens a model generated for this event; learn what else it says of the answer."""
+
+    def error_event(self, error: dict[str, Any]) -> bytes:
+        """Return the event that ends a stream which broke; *error* has OpenAI's four members."""
+        return b"data: " + orjson.dumps({"error": error}) + b"\n\n"
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of the upstream and return those to relay: whole events only, perhaps none.
@@ -61,17 +76,17 @@ class ChatStream:
             self._pending = data
             return b""
         block, self._pending = data[:end], data[end:]
-        if _NOTABLE.search(block):
+        if self.NOTABLE.search(block):
             block = self._read(block)
         self._relayed += block
         if len(self._relayed) > _RELAYED_BYTES_MAX:
             self._count_relayed()
-        self.is_done = self.is_done or _DONE.search(block) is not None
+        self.is_done = self.is_done or self.END.search(block) is not None
         return block
 
     def finish(self) -> bytes:
-        """Return what is left to relay when the upstream has ended: a `[DONE]` counts without its empty line too."""
-        return self.feed(b"\n\n") if _DONE.search(self._pending) else b""
+        """Return what is left to relay when the upstream has ended: its end counts without the empty line too."""
+        return self.feed(b"\n\n") if self.END.search(self._pending) else b""
 
     def relayed_tokens(self) -> int:
         """Return about how many tokens were relayed: at least one for each event with text in it."""
@@ -82,35 +97,17 @@ class ChatStream:
         """Learn from the events of *block* and return those to relay."""
         kept = []
         for event in _events(block):
-            document = _parse(event) if _NOTABLE.search(event) else None
-            if document is not None:
-                self._learn(document)
-                self.usage = chat_usage(document.get("usage")) or self.usage
-                self.has_error = self.has_error or bool(document.get("error"))
-                is_usage_chunk = isinstance(document.get("usage"), dict) and document.get("choices") == []
-                if self._hide_usage and is_usage_chunk:
-                    continue
-            kept.append(event)
+            document = _parse(event) if self.NOTABLE.search(event) else None
+            if document is None or self.learn(document):
+                kept.append(event)
         return b"".join(kept)
-
-    def _learn(self, document: dict[str, Any]) -> None:
-        self.answered_model = document.get("model") or self.answered_model
-        self.service_tier = document.get("service_tier") or self.service_tier
 
     def _count_relayed(self) -> None:
         for event in _events(bytes(self._relayed)):
             document = _parse(event)
-            if document is None:
-                continue
-            self._learn(document)
-            for choice in objects(document.get("choices")):
-                self._counted_tokens += generated_tokens(choice.get("delta"))
+            if document is not None:
+                self._counted_tokens += self.tokens_of(document)
         self._relayed.clear()
-
-
-def error_event(envelope: bytes) -> bytes:
-    """Return the event that ends a stream which broke: both SDKs raise APIError for it."""
-    return b"data: " + envelope + b"\n\n"
 
 
 def _events(block: bytes) -> list[bytes]:

@@ -46,7 +46,6 @@ class Bound(NamedTuple):
     choices: int = 1
     predicted_tokens: int = 0
     """Billed as output of each choice when they turn out wrong, whatever its maximum."""
-    web_searches: int = 0
     fills_context: bool = False
     """Its input may be as much as fits into the model: a file, an unknown kind of content, what a search finds."""
     hears: bool = False
@@ -55,6 +54,10 @@ class Bound(NamedTuple):
     """Some of its input may be images."""
     speaks: bool = False
     """Some of its output may be audio."""
+    draws: bool = False
+    """Some of its output may be images."""
+    units: Usage = Usage()
+    """What it can use at most of what is not counted in tokens: images, characters, seconds, calls of tools."""
     keeps_cache: bool = False
     """It may write to the cache for twelve hours."""
 
@@ -181,14 +184,14 @@ def _most(price: Price, bound: Bound) -> Usage:
     input_tokens = CONTEXT_TOKENS_DEFAULT if bound.fills_context else bound.input_tokens
     input_tokens = min(input_tokens, price.context_tokens_max or input_tokens)
     output_tokens = bound.choices * (_output_tokens(price, bound) + bound.predicted_tokens)
-    return Usage(
+    return bound.units._replace(
         input_tokens=input_tokens,
         cache_write_12h_tokens=input_tokens if bound.keeps_cache else 0,
         input_audio_tokens=input_tokens if bound.hears else 0,
         input_image_tokens=input_tokens if bound.sees else 0,
         output_tokens=output_tokens,
         output_audio_tokens=output_tokens if bound.speaks else 0,
-        web_searches=bound.web_searches,
+        output_image_tokens=output_tokens if bound.draws else 0,
     )
 
 

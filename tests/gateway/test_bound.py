@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import IntegerTooLarge, IntegerTooSmall, InvalidRequest, InvalidType
-from app.gateway.operations.chat import ChatCompletions, ChatRequest
+from app.gateway.operations.chat import ChatCompletions
+from app.gateway.operations.operation import MeteredRequest
 from app.prices.service import Bound
 
 CHAT = ChatCompletions()
@@ -20,7 +21,7 @@ SOUND = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "w
 PAPER = {"type": "file", "file": {"file_id": "file-1"}}
 
 
-def read(body: bytes) -> ChatRequest:
+def read(body: bytes) -> MeteredRequest:
     return CHAT.read(body, {})
 
 
@@ -131,12 +132,12 @@ def test_an_answer_is_spoken_when_that_is_asked_for(members: dict[str, Any], spe
 def test_a_search_costs_a_fee_for_each_choice_and_may_bring_in_any_amount_of_text(members: dict[str, Any]) -> None:
     bound = bound_of(**members, n=2)
 
-    assert bound.web_searches == 2
+    assert bound.units.web_searches == 2
     assert bound.fills_context
 
 
 def test_tools_that_the_caller_runs_search_nothing() -> None:
-    assert bound_of(tools=[{"type": "function"}, {"type": "custom"}]).web_searches == 0
+    assert bound_of(tools=[{"type": "function"}, {"type": "custom"}]).units.web_searches == 0
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_a_cache_entry_that_is_to_be_kept_longer_than_usual_is_seen(ttl: Any, ke
 
 
 @pytest.mark.parametrize(
-    ("members", "output_tokens", "names_maximum"),
+    ("members", "output_tokens", "is_capped"),
     [
         ({}, None, False),
         ({"max_tokens": None, "max_completion_tokens": None, "n": None}, None, False),
@@ -170,13 +171,13 @@ def test_a_cache_entry_that_is_to_be_kept_longer_than_usual_is_seen(ttl: Any, ke
     ],
 )
 def test_the_maximum_is_the_larger_one_that_is_named(
-    members: dict[str, Any], output_tokens: int | None, names_maximum: bool
+    members: dict[str, Any], output_tokens: int | None, is_capped: bool
 ) -> None:
     request = read(body_of(**members))
 
     assert request.bound.output_tokens == output_tokens
     assert request.bound.choices == 1
-    assert request.names_maximum is names_maximum
+    assert request.is_capped is names_maximum
 
 
 def test_as_many_choices_are_bounded_as_are_asked_for() -> None:

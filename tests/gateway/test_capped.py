@@ -13,8 +13,8 @@ START = b' { "model":"m","messages":[{"role":"user","content":"caf\\/"}]'
 
 def capped(body: bytes, output_tokens: int = 256) -> bytes:
     request = CHAT.read(body, {})
-    assert not request.names_maximum
-    return CHAT.capped(request, output_tokens)
+    assert not request.is_capped
+    return CHAT.capped(request.body, output_tokens)
 
 
 def test_the_maximum_is_put_in_front_and_every_other_byte_stays() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from app.core.clock import utc_now
 from app.core.ids import new_id, new_uuid7
-from app.gateway.answer import Answer
+from app.gateway.answer import Answer, Inbound
 from app.gateway.attempt import Attempt
 from app.gateway.operations.chat import ChatCompletions
 from app.keys.caller import Caller
@@ -24,7 +24,7 @@ async def run(weir: RunningWeir, script: str, *, stream: bool) -> Answer:
     request = CHAT.read(orjson.dumps({**HELLO, "stream": stream}), {})
     context = CallContext(new_id("req"), 0.0, "POST", "/v1/chat/completions")
     headers = [(b"x-simulator", script.encode())]
-    return await weir.wiring.gateway.run(caller, CHAT, request, headers, context)
+    return await weir.wiring.gateway.run(caller, CHAT, request, Inbound(headers), context)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ _JSON = st.recursive(
 
 @given(
     before=st.dictionaries(st.text(), _JSON, max_size=3),
-    replaced=st.none() | st.dictionaries(st.text(max_size=3), _JSON, max_size=3),
+    replaced=_JSON,
     after=st.dictionaries(st.text(), _JSON, max_size=3),
     indented=st.booleans(),
 )

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.gateway.stream import EVENT_BYTES_MAX, BrokenStream, ChatStream, error_event
+from app.gateway.operations.chat_stream import ChatStream
+from app.gateway.stream import EVENT_BYTES_MAX, BrokenStream
 from app.prices.usage import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -181,4 +182,4 @@ def test_half_an_event_is_not_relayed_at_the_end() -> None:
 
 
 def test_an_error_event_holds_the_envelope() -> None:
-    assert error_event(b'{"error":{}}') == b'data: {"error":{}}\n\n'
+    assert ChatStream(hide_usage=True).error_event({}) == b'data: {"error":{}}\n\n'

@@ -12,7 +12,8 @@ import pytest
 import tiktoken
 from structlog.testing import capture_logs
 
-from app.gateway.operations.chat import ChatCompletions, ChatRequest
+from app.gateway.operations.chat import ChatCompletions
+from app.gateway.operations.operation import MeteredRequest
 from app.gateway.token_count_service import _FOLDER, _VOCABULARIES, TokenCounts
 
 CHAT = ChatCompletions()
@@ -25,12 +26,12 @@ def counts() -> TokenCounts:
     return TokenCounts()
 
 
-def request(text: Any = "Hello.", model: str = "gpt-4o-mini", **members: Any) -> ChatRequest:
+def request(text: Any = "Hello.", model: str = "gpt-4o-mini", **members: Any) -> MeteredRequest:
     document = {"model": model, "messages": [{"role": "user", "content": text}], **members}
     return CHAT.read(orjson.dumps(document), {})
 
 
-async def tokens(counts: TokenCounts, asked: ChatRequest) -> int:
+async def tokens(counts: TokenCounts, asked: MeteredRequest) -> int:
     bound = await counts.exact_bound(CHAT, asked)
     assert bound is not None
     assert bound == asked.bound._replace(input_tokens=bound.input_tokens)

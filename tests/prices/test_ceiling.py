@@ -50,11 +50,12 @@ bounds = st.builds(
     output_tokens=st.none() | st.integers(1, 100_000),
     choices=st.integers(1, 5),
     predicted_tokens=st.just(0) | st.integers(0, 5_000),
-    web_searches=st.integers(0, 2),
+    units=st.builds(Usage, web_searches=st.integers(0, 2), images=st.integers(0, 3), characters=st.integers(0, 9_000)),
     fills_context=st.booleans(),
     hears=st.booleans(),
     sees=st.booleans(),
     speaks=st.booleans(),
+    draws=st.booleans(),
     keeps_cache=st.booleans(),
 )
 
@@ -95,7 +96,10 @@ def usages(draw: st.DrawFn, bound: Bound, found: Price) -> Usage:
         output_tokens=output_tokens,
         reasoning_tokens=up_to(output_tokens),
         output_audio_tokens=up_to(output_tokens) if bound.speaks else 0,
-        web_searches=up_to(bound.web_searches),
+        output_image_tokens=0 if bound.speaks or not bound.draws else up_to(output_tokens),
+        web_searches=up_to(bound.units.web_searches),
+        images=up_to(bound.units.images),
+        characters=up_to(bound.units.characters),
     )
 
 
@@ -216,7 +220,7 @@ def test_a_predicted_output_may_be_billed_beside_the_maximum() -> None:
 def test_a_search_and_the_fee_of_a_request_are_part_of_the_ceiling() -> None:
     service = service_with(price(per_unit_usd={"web_searches": "0.01"}, per_request_usd="0.025"))
 
-    assert service.ceiling("m", "default", Bound(0, 0, web_searches=2), NOW).nano == 45_000_000
+    assert service.ceiling("m", "default", Bound(0, 0, units=Usage(web_searches=2)), NOW).nano == 45_000_000
 
 
 def test_a_model_without_a_price_has_no_ceiling_and_every_output_fits() -> None:

@@ -4,7 +4,7 @@ https://platform.openai.com/docs/api-reference/chat/create
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -13,6 +13,7 @@ from app.errors import InvalidRequest, InvalidType
 from app.gateway.body import (
     find_whole_number,
     json_name,
+    json_object,
     may_hide_names,
     optional,
     read_model,
@@ -21,6 +22,8 @@ from app.gateway.body import (
     required,
 )
 from app.gateway.bound import chat_bound, counted_bound
+from app.gateway.operations.chat_stream import ChatStream
+from app.gateway.operations.operation import Answered, MeteredRequest, Operation, Whole
 from app.gateway.splice import replace_member
 from app.gateway.usage import chat_usage, generated_tokens, input_tokens, objects
 from app.prices.service import Bound
@@ -54,29 +57,13 @@ _METERED: Final = frozenset(
 _INPUT: Final = ("messages", "tools", "functions", "response_format")
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """A chat completion request, read."""
-
-    model: str
-    streamed: bool
-    hides_usage: bool
-    """The caller did not ask for the usage chunk of the stream; Weir did."""
-    bound: Bound
-    names_maximum: bool
-    """Its output has a maximum by `max_completion_tokens` or `max_tokens`."""
-    service_tier: str | None
-    body: bytes
-    """What goes upstream: the caller's bytes, unless usage had to be asked for."""
-
-
-class ChatCompletions:
+class ChatCompletions(Operation):
     """The operation `chat.completions`."""
 
-    name: Final = "chat.completions"
-    path: Final = "/chat/completions"
+    name = "chat.completions"
+    path = "/chat/completions"
 
-    def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
+    def read(self, body: bytes, headers: Mapping[str, str]) -> MeteredRequest:
         """Return the request in *body*; raises a Refusal that says what is wrong with it and where."""
         document = read_object(body, headers.get("content-type"), headers.get("content-encoding"))
         model = read_model(document)
@@ -84,12 +71,10 @@ class ChatCompletions:
         refuse_ambiguous(body, document, _METERED)
         maxima = [find_whole_number(document, name, _MAXIMUM) for name in _MAXIMA]
         find_whole_number(document, "n", _CHOICES_MAX)
-        plain = ChatRequest(
+        plain = MeteredRequest(
             model=model,
-            streamed=False,
-            hides_usage=False,
             bound=chat_bound(document, body),
-            names_maximum=any(maximum is not None for maximum in maxima),
+            is_capped=any(maximum is not None for maximum in maxima),
             service_tier=_text(document.get("service_tier")),
             body=body,
         )
@@ -103,9 +88,8 @@ class ChatCompletions:
             return replace(plain, streamed=True)
         return replace(plain, streamed=True, hides_usage=True, body=_with_usage(body, document, options))
 
-    def capped(self, request: ChatRequest, output_tokens: int) -> bytes:
-        """Return the body of *request*, which names no maximum, with *output_tokens* as that of each choice."""
-        body = request.body
+    def capped(self, body: bytes, output_tokens: int) -> bytes:
+        """Return *body*, which names no maximum, with *output_tokens* as that of each choice."""
         document: dict[str, Any] = {}
         if may_hide_names(body) or any(b'"%b"' % name.encode() in body for name in (*_MAXIMA, "prediction")):
             document = orjson.loads(body)
@@ -115,25 +99,32 @@ class ChatCompletions:
             return replace_member(body, name, b"%d" % output_tokens)
         return _with_member(body, b'"%b":%d,' % (name.encode(), output_tokens))
 
-    def counted_bound(self, request: ChatRequest, count: Callable[[str], int]) -> Bound | None:
+    def counted_bound(self, request: MeteredRequest, count: Callable[[str], int]) -> Bound | None:
         """Return the bound of *request* with its text counted in tokens by *count*, None when that cannot be done."""
         try:
             return counted_bound(orjson.loads(request.body), request.bound, count)
         except orjson.JSONEncodeError:  # it writes less deeply nested JSON than it reads
             return None
 
-    def usage(self, document: Mapping[str, Any]) -> Usage | None:
-        """Return what a plain answer says it used."""
-        return chat_usage(document.get("usage"))
+    def answered(self, whole: Whole) -> Answered | None:
+        """Return what a completion says; None for what is not a JSON object."""
+        document = json_object(whole.body)
+        if document is None:
+            return None
+        usage = chat_usage(document.get("usage"))
+        tokens = 0
+        if usage is None:
+            tokens = sum(generated_tokens(choice.get("message")) for choice in objects(document.get("choices")))
+        return Answered(usage, document.get("model"), document.get("service_tier"), tokens)
 
-    def estimated_input(self, body: bytes) -> int:
-        """Return about how many input tokens the request in *body* is."""
-        document = orjson.loads(body)
-        return input_tokens([document.get(name) for name in _INPUT])
+    def estimated(self, request: MeteredRequest) -> Usage:
+        """Return about how many input tokens *request* is."""
+        document = orjson.loads(request.body)
+        return Usage(input_tokens=input_tokens([document.get(name) for name in _INPUT]))
 
-    def estimated_output(self, document: Mapping[str, Any]) -> int:
-        """Return about how many tokens a plain answer that does not say so has generated."""
-        return sum(generated_tokens(choice.get("message")) for choice in objects(document.get("choices")))
+    def stream(self, request: MeteredRequest) -> ChatStream:
+        """Return what meters its stream of chunks."""
+        return ChatStream(hide_usage=request.hides_usage)
 
 
 def _text(value: object) -> str | None:

@@ -1,0 +1,42 @@
+"""The dialect of chat completion streams: `data:` lines, usage in a chunk without choices, `[DONE]` at the end.
+
+https://platform.openai.com/docs/api-reference/chat-streaming
+"""
+
+import re
+from typing import Any
+
+from app.gateway.stream import EventStream
+from app.gateway.usage import chat_usage, generated_tokens, objects
+
+
+class ChatStream(EventStream):
+    """A chat completion stream. The usage chunk is held back when *hide_usage*, as the caller did not ask for it."""
+
+    NOTABLE = re.compile(rb'"(?:usage|error)"\s*:\s*[{"]')
+    END = re.compile(rb"^data: ?\[DONE\]", re.MULTILINE)
+
+    def __init__(self, *, hide_usage: bool) -> None:
+        super().__init__()
+        self._hide_usage = hide_usage
+
+    def learn(self, document: dict[str, Any]) -> bool:
+        """Learn from an event with usage or an error."""
+        self._learn_names(document)
+        self.usage = chat_usage(document.get("usage")) or self.usage
+        self.has_error = self.has_error or bool(document.get("error"))
+        is_usage_chunk = isinstance(document.get("usage"), dict) and document.get("choices") == []
+        return not (self._hide_usage and is_usage_chunk)
+
+    def tokens_of(self, document: dict[str, Any]) -> int:
+        """Return about how many tokens the choices of a chunk have from the model."""
+        self._learn_names(document)
+        return sum(self.tokens_of_choice(choice) for choice in objects(document.get("choices")))
+
+    def tokens_of_choice(self, choice: dict[str, Any]) -> int:
+        """Return the same of one choice."""
+        return generated_tokens(choice.get("delta"))
+
+    def _learn_names(self, document: dict[str, Any]) -> None:
+        self.answered_model = document.get("model") or self.answered_model
+        self.service_tier = document.get("service_tier") or self.service_tier

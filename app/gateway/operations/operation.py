@@ -1,0 +1,98 @@
+"""What an operation is to the gateway: how a request is read, and what its answer says it used. Pure.
+
+An endpoint of OpenAI's API that Weir meters is one file beside this one, with one subclass of `Operation`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import orjson
+
+from app.gateway.splice import replace_member
+from app.gateway.stream import EventStream
+from app.prices.service import Bound
+from app.prices.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class MeteredRequest:
+    """A request, read far enough to route, limit, bound and price it."""
+
+    model: str
+    bound: Bound
+    """The most that it can use."""
+    body: bytes
+    """What goes upstream: the caller's bytes, unless something had to be asked for."""
+    streamed: bool = False
+    hides_usage: bool = False
+    """The caller did not ask for the usage in the stream; Weir did."""
+    is_capped: bool = True
+    """Its output has a maximum, or it is of a kind whose cost does not depend on one: Weir need not set any."""
+    service_tier: str | None = None
+    references: tuple[str, ...] = ()
+    """Ids of what is stored upstream that it names: its project must own them, and they decide where it goes."""
+
+
+class Answered(NamedTuple):
+    """What a plain answer says."""
+
+    usage: Usage | None
+    """None when it does not say what it used, or cannot be believed."""
+    model: object = None
+    service_tier: object = None
+    output_tokens: int = 0
+    """About how many it has generated, by our own count, where it has no usage."""
+    object_id: str | None = None
+    """Of what the upstream stores from now on; None when it stores nothing."""
+
+
+class Whole(NamedTuple):
+    """A whole answer of status 200, or another that is no error."""
+
+    request: MeteredRequest
+    body: bytes
+    content_type: str
+    """Empty when the upstream says none."""
+
+
+class Operation(ABC):
+    """One endpoint. Its requests are JSON objects unless it says otherwise."""
+
+    name: ClassVar[str]
+    """What the ledger calls it, such as `chat.completions`."""
+    path: ClassVar[str]
+    """Below the upstream's address, such as `/chat/completions`; it is also where Weir serves it, under `/v1`."""
+    relays_bytes: ClassVar[bool] = False
+    """Whether its whole answers are bytes that Weir need not read: they are relayed as they come."""
+
+    @abstractmethod
+    def read(self, body: bytes, headers: Mapping[str, str]) -> MeteredRequest:
+        """Return the request in *body*; raises a Refusal that says what is wrong with it and where."""
+
+    @abstractmethod
+    def answered(self, whole: Whole) -> Answered | None:
+        """Return what a whole answer says; None when it is not what this endpoint answers."""
+
+    @abstractmethod
+    def estimated(self, request: MeteredRequest) -> Usage:
+        """Return about what *request* uses before anything is generated, for an answer that does not say so."""
+
+    @abstractmethod
+    def stream(self, request: MeteredRequest) -> EventStream:
+        """Return what meters the stream that answers *request*."""
+
+    def renamed(self, request: MeteredRequest, model: str) -> bytes:
+        """Return the body of *request* with *model* in it instead of its own, every other byte as it came."""
+        return replace_member(request.body, "model", orjson.dumps(model))
+
+    def capped(self, body: bytes, output_tokens: int) -> bytes:
+        """Return the *body* of a request that is not capped, with *output_tokens* as the maximum of each choice."""
+        raise NotImplementedError(
+            f"{self.name} has no maximum to set, and so its requests are capped ({output_tokens})"
+        )
+
+    def counted_bound(self, request: MeteredRequest, count: Callable[[str], int]) -> Bound | None:  # noqa: ARG002
+        """Return the bound of *request* with its text counted in tokens by *count*, None when that cannot be done."""
+        return None
