@@ -55,7 +55,7 @@ class Bound(NamedTuple):
     speaks: bool = False
     """Some of its output may be audio."""
     draws: bool = False
-    """Some of its output may be images."""
+    """Some of its output may be images; no model draws and speaks."""
     units: Usage = Usage()
     """What it can use at most of what is not counted in tokens: images, characters, seconds, calls of tools."""
     keeps_cache: bool = False

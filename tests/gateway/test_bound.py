@@ -177,7 +177,7 @@ def test_the_maximum_is_the_larger_one_that_is_named(
 
     assert request.bound.output_tokens == output_tokens
     assert request.bound.choices == 1
-    assert request.is_capped is names_maximum
+    assert request.is_capped is is_capped
 
 
 def test_as_many_choices_are_bounded_as_are_asked_for() -> None:

@@ -57,7 +57,7 @@ bounds = st.builds(
     speaks=st.booleans(),
     draws=st.booleans(),
     keeps_cache=st.booleans(),
-)
+).map(lambda bound: bound._replace(draws=bound.draws and not bound.speaks))
 
 
 @st.composite
@@ -96,7 +96,7 @@ def usages(draw: st.DrawFn, bound: Bound, found: Price) -> Usage:
         output_tokens=output_tokens,
         reasoning_tokens=up_to(output_tokens),
         output_audio_tokens=up_to(output_tokens) if bound.speaks else 0,
-        output_image_tokens=0 if bound.speaks or not bound.draws else up_to(output_tokens),
+        output_image_tokens=up_to(output_tokens) if bound.draws else 0,
         web_searches=up_to(bound.units.web_searches),
         images=up_to(bound.units.images),
         characters=up_to(bound.units.characters),
