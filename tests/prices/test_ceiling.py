@@ -50,7 +50,9 @@ bounds = st.builds(
     output_tokens=st.none() | st.integers(1, 100_000),
     choices=st.integers(1, 5),
     predicted_tokens=st.just(0) | st.integers(0, 5_000),
-    units=st.builds(Usage, web_searches=st.integers(0, 2), images=st.integers(0, 3), characters=st.integers(0, 9_000)),
+    units=st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 9_000)).map(
+        lambda units: Usage(web_searches=units[0], images=units[1], characters=units[2])
+    ),
     fills_context=st.booleans(),
     hears=st.booleans(),
     sees=st.booleans(),
