@@ -29,6 +29,7 @@ from app.reconciliation.comparison import DayCheck
 from app.reconciliation.failure import DayNotBegun, ProviderFailed
 from app.reconciliation.table import table
 from app.rollup_commands import rollup_commands
+from app.secret_commands import secret_commands
 from app.setting_names import unknown_variables
 from app.settings import Settings, SettingsError, load_settings
 from app.simulator import server as simulator
@@ -258,6 +259,7 @@ def _fail(message: str) -> NoReturn:
 
 
 cli.add_typer(rollup_commands(_run), name="rollups")
+cli.add_typer(secret_commands(_run), name="secrets")
 cli.add_typer(user_commands(_run), name="users")
 
 

@@ -6,11 +6,13 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request, Security
 
+from app.answers.policy_service import CachePolicyService
 from app.audit.service import AuditService
 from app.budgets.admin_service import BudgetAdminService
 from app.budgets.spend_alert_service import SpendAlertService
 from app.budgets.spend_limit_service import SpendLimitService
 from app.gateway.service import GatewayService
+from app.gateway.stored_service import StoredService
 from app.health.service import HealthService
 from app.identity.invite_service import InviteService
 from app.identity.session_service import SessionService
@@ -31,6 +33,8 @@ from app.prices.admin_service import PriceAdmin
 from app.projects.member_service import MemberService
 from app.projects.model_permission_service import ModelPermissionService
 from app.projects.service import ProjectService
+from app.upstreams.admin_service import UpstreamAdminService
+from app.upstreams.breaker_admin_service import BreakerAdminService
 from app.upstreams.service import UpstreamService
 
 
@@ -53,12 +57,15 @@ shows_key_in_docs = Security(bearer_scheme)
 IfMatch = Annotated[str | None, Header(max_length=1_000, description="Only if it is at this `ETag`; else 412.")]
 CallerDep = Annotated[Caller, Depends(authenticate)]
 ProjectCallerDep = Annotated[Caller, Depends(_project_caller)]
+StoredDep = Annotated[StoredService, Depends(_wired("stored"))]
 GatewayDep = Annotated[GatewayService, Depends(_wired("gateway"))]
 ProjectId = Annotated[str, Path(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 AuditDep = Annotated[AuditService, Depends(_wired("audit"))]
+CachePoliciesDep = Annotated[CachePolicyService, Depends(_wired("tenants.cache_policies"))]
 BudgetAdminDep = Annotated[BudgetAdminService, Depends(_wired("budget_admin"))]
 SpendAlertsDep = Annotated[SpendAlertService, Depends(_wired("spend_alerts"))]
 SpendLimitsDep = Annotated[SpendLimitService, Depends(_wired("spend_limits"))]
+BreakersDep = Annotated[BreakerAdminService, Depends(_wired("breakers"))]
 BillDep = Annotated[BillService, Depends(_wired("bill"))]
 LedgerDep = Annotated[LedgerService, Depends(_wired("ledger"))]
 LimitsDep = Annotated[LimitService, Depends(_wired("limits.service"))]
@@ -66,6 +73,7 @@ LimitAdminDep = Annotated[LimitAdminService, Depends(_wired("limits.admin"))]
 RateLimitsDep = Annotated[ProjectRateLimitService, Depends(_wired("limits.rate_limits"))]
 HealthDep = Annotated[HealthService, Depends(_wired("health"))]
 PriceAdminDep = Annotated[PriceAdmin, Depends(_wired("price_admin"))]
+UpstreamAdminDep = Annotated[UpstreamAdminService, Depends(_wired("upstream_admin"))]
 UpstreamsDep = Annotated[UpstreamService, Depends(_wired("upstreams"))]
 InvitesDep = Annotated[InviteService, Depends(_wired("people.invites"))]
 SessionsDep = Annotated[SessionService, Depends(_wired("people.sessions"))]

@@ -3,20 +3,22 @@
     WeirError
     ├── Refusal             the caller can fix it; logged as info
     │   ├── InvalidRequest          400  (and MissingParameter, InvalidType, InvalidJson, ModelNotPriced,
-    │   │                                 IntegerTooSmall, IntegerTooLarge)
+    │   │                                 IntegerTooSmall, IntegerTooLarge, ObjectsApart,
+    │   │                                 PreviousResponseNotFound)
     │   ├── InvalidGrant            400  (and UnsupportedGrantType, InvalidInvite)
     │   ├── Unauthenticated         401
     │   ├── AddressNotAllowed       401
     │   ├── Forbidden               403
-    │   ├── NotFound                404  (and UnknownPath, ModelNotFound, NotSupported)
+    │   ├── NotFound                404  (and UnknownPath, ModelNotFound, NotSupported, ObjectNotFound)
     │   ├── MethodNotAllowed        405
     │   ├── IdempotencyKeyInUse     409
-    │   ├── PriceExists             409
+    │   ├── PriceExists             409  (and UpstreamExists)
     │   ├── UserExists              409  (and InviteAccepted, LastOwner)
     │   ├── PreconditionFailed      412
+    │   ├── BodyTimeout             408
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedMediaType    415
-    │   ├── IdempotencyKeyReused    422
+    │   ├── IdempotencyKeyReused    422  (and UpstreamTestFailed)
     │   ├── BudgetSpent             429  (and BudgetReserved)
     │   ├── RateLimitExceeded       429
     │   ├── TooManySignIns          429
@@ -24,8 +26,9 @@
     │   └── HeadersTooLarge         431
     ├── Operational         Weir or an upstream cannot answer right now; a warning and a counter
     │   ├── UpstreamUnreachable     502  (and UpstreamRejectedCredential, UpstreamAnsweredNonsense)
-    │   ├── NoUpstream              503
-    │   ├── Unavailable             503
+    │   ├── NoUpstream              503  (and UpstreamGone, ListTooLong)
+    │   ├── UpstreamBusy            429
+    │   ├── Unavailable             503  (and UpstreamUnavailable)
     │   └── UpstreamTimeout         504
     └── Bug                 500; traceback and Sentry, the client learns nothing
 
@@ -181,6 +184,19 @@ class PreconditionFailed(Refusal):
 
     status = 412
     code = "precondition_failed"
+
+
+class BodyTimeout(Refusal):
+    """The body stopped arriving; the connection is closed, as the rest of it may still come."""
+
+    status = 408
+    code = "request_timeout"
+
+    def __init__(self, timeout_seconds: float) -> None:
+        super().__init__(
+            f"Nothing more of the request body has arrived for {timeout_seconds:g} seconds.",
+            headers={"connection": "close"},
+        )
 
 
 class BodyTooLarge(Refusal):

@@ -9,11 +9,13 @@ import structlog
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import error_handlers, routes
+from app.gateway.passthrough import PassedPaths
 from app.observability import sentry
+from app.observability.lifecycle import DeprecationHeaders
 from app.observability.limits import BodyLimit, HeaderLimit, TrustedHosts
 from app.observability.logging import capture_stdlib, configure
 from app.observability.metrics import Metrics
@@ -27,16 +29,23 @@ from app.wiring import wire
 _log: Final = structlog.get_logger()
 
 _EXPOSED_HEADERS: Final = (
+    "age",
+    "etag",
     "retry-after",
     "retry-after-ms",
     *(f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")),
     "x-request-id",
+    "server-timing",
     "x-should-retry",
+    "x-weir-cache",
     "x-weir-cost-usd",
     "x-weir-max-output-tokens",
+    "x-weir-model",
     "x-weir-original-request-id",
 )
 """What programs in browsers may read of an answer (https://fetch.spec.whatwg.org/#cors-safelisted-response-header-name)."""
+_NEVER_COMPRESSED: Final = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream", "application/binary")
+"""What is streamed as it comes, such as files, or does not get shorter."""
 _DESCRIPTION: Final = """\
 A self-hosted, OpenAI-compatible `/v1` API: clients change only `base_url`.
 
@@ -85,6 +94,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         swagger_ui_parameters={"persistAuthorization": True, "displayRequestDuration": True},
     )
+    app.state.settings = settings
+    app.state.passed_paths = PassedPaths(settings.gateway.passthrough, settings.gateway.passthrough_paths)
     error_handlers.install(app)
     routes.mount(app)
     _add_middleware(app, settings, logger=logger, metrics=metrics, tracer=tracer)
@@ -95,8 +106,21 @@ def _add_middleware(app: FastAPI, settings: Settings, **observers: Any) -> None:
     """Add the layers around every route, innermost first."""
     http = settings.http
     app.add_middleware(HeadAsGet)
-    app.add_middleware(GZipMiddleware, minimum_size=http.gzip_size_bytes_min, compresslevel=5)
-    app.add_middleware(BodyLimit, size_bytes_max=http.body_size_bytes_max)
+    if routes.DEPRECATIONS:
+        used = observers["metrics"].deprecated_route_used
+        app.add_middleware(DeprecationHeaders, deprecations=routes.DEPRECATIONS, used=used)
+    app.add_middleware(
+        GZipMiddleware,
+        minimum_size=http.gzip_size_bytes_min,
+        compresslevel=5,
+        exclude_content_types=_NEVER_COMPRESSED,
+    )
+    app.add_middleware(
+        BodyLimit,
+        size_bytes_max=http.body_size_bytes_max,
+        upload_size_bytes_max=http.upload_size_bytes_max,
+        is_upload=app.state.passed_paths.covers,
+    )
     app.add_middleware(TrustedHosts, hosts=http.trusted_hosts)
     app.add_middleware(HeaderLimit, size_bytes_max=http.header_size_bytes_max, count_max=http.header_count_max)
     if http.cors_origins:  # outside of the limits, so that browsers may read their refusals too

@@ -1,17 +1,26 @@
 """The one table of mounted routers: where, what, and who may call. What is not in it does not exist."""
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from fastapi import APIRouter, Depends, FastAPI
+from starlette import types as asgi
 
+from app.answers.admin_router import router as project_caches
 from app.audit.admin_router import router as audit
 from app.budgets.admin_router import router as budgets
 from app.budgets.router import router as own_budgets
 from app.budgets.spend_alert_router import router as spend_alerts
 from app.budgets.spend_limit_router import router as spend_limits
+from app.errors import UnknownPath
 from app.gateway.explain_router import router as explain
+from app.gateway.operations_router import router as operations
+from app.gateway.passthrough_router import router as passthrough
+from app.gateway.responses_router import router as responses
 from app.gateway.router import router as gateway
 from app.gateway.schemas import ERRORS
+from app.gateway.socket_router import router as sockets
+from app.gateway.stored_router import router as stored
 from app.health.router import router as health
 from app.identity.account_router import router as account
 from app.identity.invite_router import router as invites
@@ -32,12 +41,17 @@ from app.limits.admin_router import router as limits
 from app.limits.project_router import read_router as project_limits
 from app.limits.project_router import router as project_limits_set
 from app.limits.router import router as own_limits
+from app.observability.lifecycle import Deprecation
 from app.prices.admin_router import router as prices
 from app.projects.admin_router import router as project
 from app.projects.creation_router import router as project_creation
 from app.projects.router import router as projects
 from app.unsupported_router import router as unsupported
+from app.upstreams.admin_router import router as upstreams
+from app.upstreams.breaker_router import router as breakers
 from app.upstreams.router import router as models
+
+_PATH_CHARACTERS_MAX: Final = 500
 
 
 class Mount(NamedTuple):
@@ -52,6 +66,10 @@ class Mount(NamedTuple):
 
 ROUTES = (
     Mount("/v1", gateway, "project caller", "api.model.request"),
+    Mount("/v1", operations, "project caller", "api.model.request"),
+    Mount("/v1", responses, "project caller", "api.model.request"),
+    Mount("/v1", stored, "project caller", "api.model.request"),
+    Mount("/v1", sockets, "project caller", "api.model.request"),
     Mount("/v1", explain, "project caller", "api.model.request"),
     Mount("/v1", models, "any caller", "api.model.read"),
     Mount("/v1", ledger, "any caller", "api.usage.read"),
@@ -61,7 +79,10 @@ ROUTES = (
     Mount("/v1", budgets, "organization"),
     Mount("/v1", own_budgets, "any caller", "api.usage.read"),
     Mount("/v1", limits, "organization"),
+    Mount("/v1", breakers, "organization"),
+    Mount("/v1", upstreams, "organization"),
     Mount("/v1", own_limits, "any caller", "api.usage.read"),
+    Mount("/v1", project_caches, "project"),
     Mount("/v1", project_limits, "project"),
     Mount("/v1", project_limits_set, "organization"),
     Mount("/v1", spend_limits, "project"),
@@ -81,11 +102,29 @@ ROUTES = (
     Mount("/v1", roles, "organization"),
     Mount("", health, "public"),
     Mount("/v1", unsupported, "any caller"),
+    Mount("/v1", passthrough, "project caller", "api.model.request"),
 )
+
+
+DEPRECATIONS: Final[Mapping[str, Deprecation]] = {}
+"""Routes that are going away, by path template such as `/v1/files/{file_id}`; each also says `deprecated=True`."""
+
+
+def _refuse_unknown_sockets(app: FastAPI) -> None:
+    """Answer 404 where there is no WebSocket; of itself such a one would get 403, and no words."""
+    not_found = app.router.not_found
+
+    async def refuse(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        if scope["type"] == "websocket":
+            raise UnknownPath("GET", scope["path"][:_PATH_CHARACTERS_MAX])
+        await not_found(scope, receive, send)
+
+    app.router.default = refuse
 
 
 def mount(app: FastAPI) -> None:
     """Add every router to *app*."""
+    _refuse_unknown_sockets(app)
     for prefix, router, access, scope in ROUTES:
         statuses: tuple[int | str, ...] = (400, 401, 403, 404, "4XX", 503)
         if access == "public":

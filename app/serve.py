@@ -93,11 +93,15 @@ def export(settings: Settings) -> None:
 
 
 def uvicorn_options(settings: Server) -> dict[str, object]:
-    """Return how every process speaks HTTP."""
+    """Return how every process speaks HTTP and WebSocket."""
     return {
         "loop": "uvloop",
         "http": "httptools",
-        "ws": "none",
+        "ws": "app.socket_protocol:SocketProtocol",
+        "ws_max_size": settings.socket_message_size_bytes_max,
+        "ws_ping_interval": settings.socket_ping_seconds,
+        "ws_ping_timeout": settings.socket_ping_seconds,
+        "ws_per_message_deflate": False,  # a few bytes that are many megabytes when they are unpacked
         "lifespan": "on",
         "log_config": None,
         "access_log": False,

@@ -68,6 +68,10 @@ class Http(Group):
     """What Weir accepts from its clients."""
 
     body_size_bytes_max: int = Field(33_554_432, ge=1_024, le=1_073_741_824, description="Largest request body read.")
+    upload_size_bytes_max: int = Field(
+        1_073_741_824, ge=1_024, le=1_099_511_627_776, description="Largest upload: a body that passes through unread."
+    )
+    upload_timeout_seconds: Seconds = Field(30, description="Longest silence inside the body of an upload.")
     header_size_bytes_max: int = Field(32_768, ge=4_096, le=65_536, description="Largest header section, in bytes.")
     header_count_max: int = Field(100, ge=20, le=1_000, description="Largest number of request headers.")
     trusted_hosts: tuple[str, ...] = Field(
@@ -91,6 +95,10 @@ class Server(Group):
         description='Networks of the proxies whose `X-Forwarded-For` is believed, such as `["10.0.0.0/8"]`; none by '
         "default.",
     )
+    socket_message_size_bytes_max: int = Field(
+        16_777_216, ge=1_024, le=268_435_456, description="Longest message of a WebSocket, either way."
+    )
+    socket_ping_seconds: Seconds = Field(20, description="How often a WebSocket is pinged; a pong may take as long.")
 
 
 class Database(Group):
@@ -199,6 +207,9 @@ class Upstream(Group):
     """How long upstreams may take."""
 
     connect_timeout_seconds: Seconds = Field(5, description="Longest wait for a connection.")
+    failover_connect_timeout_seconds: Seconds = Field(
+        0.5, description="The same while another upstream could take the call, if that is shorter."
+    )
     first_byte_timeout_seconds: Seconds = Field(540, description="Longest wait for the answer to begin.")
     between_chunks_timeout_seconds: Seconds = Field(120, description="Longest silence inside an answer.")
     total_timeout_seconds: Seconds = Field(3_600, description="Longest duration of one call.")

@@ -12,7 +12,11 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
+from app.cache_settings import Cache
+from app.dispatch_settings import Dispatch
+from app.gateway_settings import Gateway
 from app.limit_settings import Limits
+from app.secret_settings import Secrets
 from app.setting_groups import (
     Budgets,
     Database,
@@ -35,6 +39,7 @@ from app.setting_groups import (
     Tracing,
     Upstream,
 )
+from app.upstream_settings import Upstreams
 
 _PLACEHOLDERS = ("changeme", "change-me", "placeholder", "your-", "example", "secret123", "xxxx")
 
@@ -83,6 +88,11 @@ class Settings(BaseSettings):
     identity: Identity = Identity()
     oidc: Oidc = Oidc()
     upstream: Upstream = Upstream()
+    dispatch: Dispatch = Dispatch()
+    upstreams: Upstreams = Upstreams()
+    secrets: Secrets = Secrets()
+    gateway: Gateway = Gateway()
+    cache: Cache = Cache()
     budgets: Budgets = Budgets()
     idempotency: Idempotency = Idempotency()
     ledger: Ledger = Ledger()
@@ -137,6 +147,7 @@ def _refuse_placeholders(settings: Settings) -> None:
         "WEIR_BOOTSTRAP_API_KEY": settings.bootstrap_api_key,
         "WEIR_KEYS__PEPPER": settings.keys.pepper,
         "WEIR_IDENTITY__TOKEN_SECRET": settings.identity.token_secret,
+        "WEIR_SECRETS__KEY": settings.secrets.key,
         "OPENAI_API_KEY": settings.openai_api_key,
         "WEIR_RECONCILIATION__ADMIN_API_KEY": settings.reconciliation.admin_api_key,
     }

@@ -1,8 +1,9 @@
-"""Puts together projects, the people in them, and keys: for the wiring, and for commands."""
+"""Puts together projects, the people in them, keys, and what is theirs: for the wiring, and for commands."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 
+from app.answers.policy_service import CACHES_CHANGED, CachePolicyService
 from app.core.clock import Clock
 from app.core.db import Database
 from app.identity.people_service import PeopleService
@@ -13,6 +14,8 @@ from app.keys.owned_key_service import OwnedKeyService
 from app.keys.service import KEYS_CHANGED, KeyService
 from app.keys.service_account_service import ServiceAccountService
 from app.keys.use_service import KeyUseService
+from app.limits.limit import Scope
+from app.ownership.service import OwnershipService
 from app.projects.member_service import MEMBERS_CHANGED, MemberService
 from app.projects.model_permission_service import ModelPermissionService
 from app.projects.service import PROJECTS_CHANGED, ProjectService
@@ -21,16 +24,20 @@ from app.settings import Settings
 
 @dataclass(frozen=True)
 class Tenants:
-    """The services of the features `projects` and `keys`, what they listen to, and their work in the background."""
+    """Services of projects and what is theirs, what they listen to, and their work in the background."""
 
     projects: ProjectService
     members: MemberService
     model_permissions: ModelPermissionService
+    cache_policies: CachePolicyService
     keys: KeyService
     key_admin: KeyAdminService
     owned_keys: OwnedKeyService
     service_accounts: ServiceAccountService
     key_use: KeyUseService
+    ownership: OwnershipService
+    exists: Mapping[Scope, Callable[[str], Awaitable[bool]]]
+    """Tells of each scope whether there is one with an id."""
     background: Sequence[Callable[[], Coroutine[None, None, None]]]
     listeners: Sequence[tuple[str, Callable[[str], None]]]
 
@@ -45,19 +52,37 @@ async def build_tenants(settings: Settings, db: Database, clock: Clock) -> Tenan
     members = MemberService(db, projects, people, clock)
     model_permissions = ModelPermissionService(db, projects)
     await model_permissions.load()
+    cache_policies = CachePolicyService(db, projects)
+    await cache_policies.load()
     keys = KeyService(db, projects, people, settings.keys, clock)
     key_admin = KeyAdminService(db, keys, clock)
+    service_accounts = ServiceAccountService(db, keys, projects, clock)
+    exists: dict[Scope, Callable[[str], Awaitable[bool]]] = {
+        "project": projects.exists,
+        "user": people.exists,
+        "service_account": service_accounts.exists,
+        "api_key": keys.is_api_key,
+    }
     key_use = KeyUseService(db, keys, settings.keys.last_used_interval_seconds, clock)
+    ownership = OwnershipService(db, settings.gateway)
     return Tenants(
         projects=projects,
         members=members,
         model_permissions=model_permissions,
+        cache_policies=cache_policies,
         keys=keys,
         key_admin=key_admin,
         owned_keys=OwnedKeyService(db, key_admin, projects, members, people),
-        service_accounts=ServiceAccountService(db, keys, projects, clock),
+        service_accounts=service_accounts,
         key_use=key_use,
-        background=(model_permissions.keep_fresh, key_use.keep_written),
+        ownership=ownership,
+        exists=exists,
+        background=(
+            model_permissions.keep_fresh,
+            cache_policies.keep_fresh,
+            key_use.keep_written,
+            ownership.keep_purged,
+        ),
         listeners=(
             (KEYS_CHANGED, keys.forget),
             (MEMBERS_CHANGED, members.forget),
@@ -66,5 +91,6 @@ async def build_tenants(settings: Settings, db: Database, clock: Clock) -> Tenan
             (PROJECTS_CHANGED, members.forget_project),
             (PROJECTS_CHANGED, keys.forget_project),
             (PROJECTS_CHANGED, model_permissions.expire),
+            (CACHES_CHANGED, cache_policies.expire),
         ),
     )

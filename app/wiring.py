@@ -1,7 +1,7 @@
 """The composition root: makes every client, store and service once, and closes them in reverse."""
 
 import asyncio
-import secrets
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +9,9 @@ from typing import Final
 
 import structlog
 
+from app.answers.answer import AnswerBox
+from app.answers.service import AnswerService
+from app.answers.store import AnswerStore
 from app.audit.service import AuditService
 from app.budgets.admin_service import BudgetAdminService
 from app.budgets.check_service import CheckService
@@ -22,21 +25,27 @@ from app.core.db import Database
 from app.core.health import Dependency
 from app.core.notify import Notices
 from app.core.redis import Redis
+from app.gateway.cache_service import AnswerCache
+from app.gateway.custody_service import Custody
+from app.gateway.dispatch_service import Dispatcher
+from app.gateway.follow_up_service import FollowUps
+from app.gateway.passthrough_service import PassthroughService
 from app.gateway.reservation_service import ReservationDesk
 from app.gateway.service import GatewayService
 from app.gateway.settlement import Settlement
+from app.gateway.socket_account_service import SocketParts
+from app.gateway.socket_service import GatewaySockets
+from app.gateway.socket_session_service import SessionRules
+from app.gateway.stored_service import StoredService
 from app.gateway.token_count_service import TokenCounts
 from app.health.service import HealthService
 from app.idempotency.service import IdempotencyService
 from app.identity.session_service import PEOPLE_CHANGED
-from app.keys.caller import Caller
 from app.keys.service import KeyService
 from app.ledger.bill_service import BillService
 from app.ledger.rollup_service import RollupService
 from app.ledger.service import LedgerService
 from app.limiting import Limiting, limiting
-from app.limits.admin_service import Exists
-from app.limits.limit import Scope
 from app.limits.service import LIMITS_CHANGED
 from app.observability.metrics import Metrics
 from app.observability.tracing import Tracer
@@ -47,11 +56,10 @@ from app.projects.member_service import MemberService
 from app.reconcile import reconciliation_service
 from app.reconciliation.daily_service import DailyReconciliation
 from app.settings import Settings
-from app.simulator.app import create_simulator
-from app.simulator.server import serve_simulator
 from app.tenants import Tenants, build_tenants
-from app.upstreams.client import UpstreamClient
-from app.upstreams.routing import FIRST_UPSTREAM, Upstream
+from app.upstreaming import upstreaming
+from app.upstreams.admin_service import UpstreamAdminService
+from app.upstreams.breaker_admin_service import BreakerAdminService
 from app.upstreams.service import UpstreamService
 
 _log: Final = structlog.get_logger()
@@ -65,6 +73,7 @@ class Wiring:
     """Everything that routes use."""
 
     audit: AuditService
+    breakers: BreakerAdminService
     bill: BillService
     budget_admin: BudgetAdminService
     gateway: GatewayService
@@ -74,13 +83,17 @@ class Wiring:
     limits: Limiting
     members: MemberService
     metrics: Metrics
+    passthrough: PassthroughService
     people: People
     price_admin: PriceAdmin
     rollups: RollupService
+    sockets: GatewaySockets
     spend_alerts: SpendAlertService
     spend_limits: SpendLimitService
+    stored: StoredService
     tenants: Tenants
     tracer: Tracer
+    upstream_admin: UpstreamAdminService
     upstreams: UpstreamService
 
 
@@ -90,7 +103,6 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
 
     Raises SchemaError when the database's schema is not the one this Weir knows, DatabaseUnavailable without one.
     """
-    assert settings.keys.pepper, "set by cli.py"  # noqa: S101
     async with AsyncExitStack() as stack:
         db, database_health, redis, redis_health = _connect(settings, stack, metrics)
         await schema.check(db)
@@ -109,40 +121,50 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
         reservations = ReservationDesk(prices, budgets, idempotency, TokenCounts(), settings.budgets)
         openings = OpeningService(db, ledger)
         budget_admin = BudgetAdminService(db, openings, {"project": projects.exists, "api_key": keys.is_api_key})
-        upstreams = await _upstream_service(settings, stack, tracer, tenants.allows)
-        exists: dict[Scope, Exists] = {"project": projects.exists, "api_key": keys.is_api_key}
-        limits = await stack.enter_async_context(limiting(settings, db, redis, metrics, exists, prices.models))
+        upstreams = await stack.enter_async_context(upstreaming(settings, db, redis, metrics, tracer, tenants.allows))
+        limits = await stack.enter_async_context(limiting(settings, db, redis, metrics, tenants.exists, prices.models))
         health = HealthService(db, redis, database_health, redis_health, ledger.health, limits.health)
         others = [(PEOPLE_CHANGED, people.persons.forget), (LIMITS_CHANGED, limits.service.expire)]
-        _listen(db, stack, [(PRICES_CHANGED, prices.expire), *others, *tenants.listeners])
-        for close in (rollups.close, budgets.close, tenants.key_use.write):
+        _listen(db, stack, [(PRICES_CHANGED, prices.expire), *others, *tenants.listeners, *upstreams.listeners])
+        for close in (rollups.close, budgets.close, tenants.key_use.write, tenants.ownership.close):
             stack.push_async_callback(close)
         stack.push_async_callback(ledger.close, settings.server.shutdown_grace_seconds)
         checks = [CheckService(db, rollups, metrics, settings.budgets, clock).keep_checking]
         checks += _reconciling(settings, db, metrics, clock)
         money = (budgets.keep_alive, idempotency.keep_purged, ledger.keep_partitions, openings.keep_counted)
-        works = (health.watch, rollups.keep_rolled_up, prices.keep_fresh, *money, *checks)
+        works = (health.watch, rollups.keep_rolled_up, prices.keep_fresh, *money, *checks, *upstreams.background)
         _in_background(stack, *works, *people.background, *limits.background, *tenants.background)
-        settlement = Settlement(prices, budgets, limits.service, clock)
+        custody = Custody(tenants.ownership, upstreams.directory)
+        settlement = Settlement(prices, budgets, limits.service, custody, clock)
+        stack.push_async_callback(FollowUps(upstreams.service, settlement, settings.gateway).close)
+        patience_seconds = settings.gateway.keep_alive_seconds or math.inf
+        dispatcher = Dispatcher(upstreams.service, reservations, limits.service, settlement, clock, patience_seconds)
+        cache = AnswerCache(_answers(settings, redis), tenants.cache_policies, ledger, limits.service, settings, clock)
+        services = (upstreams.service, custody, reservations, settlement, limits.service, ledger, metrics, clock)
         yield Wiring(
             audit=AuditService(db),
+            breakers=upstreams.breaker_admin,
             bill=BillService(db, rollups, clock),
             budget_admin=budget_admin,
-            gateway=GatewayService(upstreams, reservations, ledger, limits.service, settlement, clock),
+            gateway=GatewayService(upstreams.service, reservations, limits.service, cache, dispatcher, clock),
             health=health,
             keys=keys,
             ledger=ledger,
             limits=limits,
             members=tenants.members,
             metrics=metrics,
+            passthrough=PassthroughService(SocketParts(*services), prices, upstreams.directory, tenants.allows),
             people=people,
             price_admin=PriceAdmin(db, prices, clock),
             rollups=rollups,
+            sockets=GatewaySockets(upstreams.sockets, SocketParts(*services), _session_rules(settings)),
             spend_alerts=SpendAlertService(db, projects.exists),
             spend_limits=SpendLimitService(budget_admin, projects.exists),
+            stored=StoredService(upstreams.service, custody, limits.service),
             tenants=tenants,
             tracer=tracer,
-            upstreams=upstreams,
+            upstream_admin=upstreams.admin,
+            upstreams=upstreams.service,
         )
         health.is_draining = True
 
@@ -150,7 +172,7 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
 def _connect(
     settings: Settings, stack: AsyncExitStack, metrics: Metrics
 ) -> tuple[Database, Dependency, Redis, Dependency]:
-    assert settings.database_url and settings.redis_url, "set by cli.py"  # noqa: PT018, S101
+    assert settings.database_url and settings.redis_url and settings.keys.pepper, "set by cli.py"  # noqa: PT018, S101
     database_health = Dependency("database", lambda is_up: metrics.database_reachable(is_up=is_up))
     redis_health = Dependency("redis", lambda is_up: metrics.redis_reachable(is_up=is_up))
     db = Database(settings.database_url.get_secret_value(), settings.database, database_health)
@@ -158,6 +180,14 @@ def _connect(
     redis = Redis(settings.redis_url.get_secret_value(), settings.redis, redis_health)
     stack.push_async_callback(redis.close)
     return db, database_health, redis, redis_health
+
+
+def _answers(settings: Settings, redis: Redis) -> AnswerService:
+    """Return what keeps answers, under the secret that credentials are encrypted with too."""
+    secret = settings.secrets.key or settings.keys.pepper
+    assert secret, "set by cli.py"  # noqa: S101 - narrows the type
+    store = AnswerStore(redis, Dependency("answer cache"), settings.cache)
+    return AnswerService(store, AnswerBox(secret.get_secret_value().encode()), settings.cache.answer_size_bytes_max)
 
 
 def _listen(db: Database, stack: AsyncExitStack, listeners: Sequence[tuple[str, Callable[[str], None]]]) -> None:
@@ -177,26 +207,10 @@ def _reconciling(settings: Settings, db: Database, metrics: Metrics, clock: Cloc
     return [DailyReconciliation(db, service, metrics, clock).keep_checked]
 
 
-async def _upstream_service(
-    settings: Settings, stack: AsyncExitStack, tracer: Tracer, allows: Callable[[Caller, str], bool]
-) -> UpstreamService:
-    client = UpstreamClient(settings.upstream)
-    stack.push_async_callback(client.close)
-    return UpstreamService(client, await _upstreams(settings, stack), tracer, allows)
-
-
-async def _upstreams(settings: Settings, stack: AsyncExitStack) -> list[Upstream]:
-    """Return the simulator, started here when it is wanted, and the upstream from the environment."""
-    upstreams = []
-    mode = settings.simulator.mode
-    if mode == "on" or (mode == "auto" and settings.openai_api_key is None):
-        api_key = secrets.token_hex(16)
-        base_url = await stack.enter_async_context(serve_simulator(create_simulator(api_key=api_key)))
-        upstreams.append(Upstream("simulator", base_url, api_key, models=("sim-*",), is_exclusive=True))
-    if settings.openai_api_key is not None:
-        api_key = settings.openai_api_key.get_secret_value()
-        upstreams.append(Upstream(FIRST_UPSTREAM, settings.openai_base_url, api_key, models=("*",)))
-    return upstreams
+def _session_rules(settings: Settings) -> SessionRules:
+    """Return how long WebSockets may be open and silent."""
+    silent_seconds = settings.upstream.between_chunks_timeout_seconds
+    return SessionRules(settings.gateway.socket_seconds_max, settings.gateway.socket_idle_seconds, silent_seconds)
 
 
 def _in_background(stack: AsyncExitStack, *works: Work) -> None:

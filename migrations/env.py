@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from alembic import context
 from sqlalchemy import Connection, text
 
+from app.answers import models as answers
 from app.audit import models as audit
 from app.budgets import models as budgets
 from app.core import schema
@@ -21,26 +22,33 @@ from app.keys import models as keys
 from app.ledger import models as ledger
 from app.ledger import rollup_models as rollups
 from app.limits import models as limits
+from app.ownership import models as ownership
 from app.prices import models as prices
 from app.projects import models as projects
 from app.reconciliation import models as reconciliation
 from app.settings import load_settings
+from app.upstreams import breaker_models as breakers
+from app.upstreams import models as upstreams
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.schema import SchemaItem
 
 TABLES_FROM = (
+    answers,
     audit,
+    breakers,
     budgets,
     idempotency,
     identity,
     keys,
     ledger,
     limits,
+    ownership,
     prices,
     projects,
     reconciliation,
     rollups,
+    upstreams,
 )
 _LOCK_TIMEOUT_MS = 5_000
 _STATEMENT_TIMEOUT_MS = 600_000

@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
@@ -16,10 +17,11 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from app import errors, identity_errors, key_errors, limit_errors, money_errors
+from app import errors, identity_errors, key_errors, limit_errors, money_errors, ownership_errors, upstream_errors
 from app.errors import WeirError
 from app.setting_names import setting_names
 from app.settings import Settings
+from app.upstreams.failure import VERDICTS, Counts, Verdict
 from scripts import admin_api
 
 REFERENCE: Final = Path(__file__).parents[1] / "docs" / "reference"
@@ -32,6 +34,8 @@ _TYPES: Final = {
     str: "text",
     Path: "path",
     SecretStr: "secret",
+    IPv4Network: "IPv4 network",
+    IPv6Network: "IPv6 network",
 }
 _BOUNDS: Final = {
     Gt: "> {0.gt}",
@@ -40,9 +44,28 @@ _BOUNDS: Final = {
     Le: "≤ {0.le}",
     MinLen: "length ≥ {0.min_length}",
 }
+_COUNTS: Final[dict[Counts, str]] = {
+    "well": "an answer",
+    "failed": "a failure",
+    "silent": "a failure, and nobody there",
+    "cool_down": "a cool-down",
+    "nothing": "nothing",
+    "not_asked": "nothing",
+}
 _STATUSES_RETRIED: Final = {408, 409, 429}
 
-_MODULES = {module.__name__ for module in (errors, identity_errors, key_errors, limit_errors, money_errors)}
+_MODULES = {
+    module.__name__
+    for module in (
+        errors,
+        identity_errors,
+        key_errors,
+        limit_errors,
+        money_errors,
+        ownership_errors,
+        upstream_errors,
+    )
+}
 
 
 def configuration_page() -> str:
@@ -106,6 +129,27 @@ def admin_api_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def retries_page() -> str:
+    """Return the page of what is done about each way in which an attempt at an upstream can fail."""
+    lines = [
+        "# Retries",
+        "",
+        _NOTICE,
+        "",
+        "What becomes of an attempt at an upstream that failed ([how attempts are made](../resilience.md)).",
+        "*Elsewhere*: another upstream that can take the call is tried. *Again*: the same upstream is tried again,",
+        "if no other can be, after a pause and within its retry budget. *Breaker*: what the attempt counts as.",
+        "*Billed*: whether the upstream may charge for it all the same; then it is in the ledger at an estimate.",
+        "The outcome is a label of `weir_upstream_attempts_total`, which also has `answered`, and `abandoned` where",
+        "the caller left.",
+        "",
+    ]
+    lines += _table(
+        ("What happened", "Outcome", "Elsewhere", "Again", "Breaker", "Billed"), map(_verdict_row, VERDICTS)
+    )
+    return "\n".join(lines) + "\n"
+
+
 def catalogue(kind: type[WeirError] = WeirError) -> list[type[WeirError]]:
     """Return *kind* and all that derives from it in the catalogue, without those that only group others."""
     children = _children(kind)
@@ -130,6 +174,7 @@ def stale_pages(folder: Path = REFERENCE) -> dict[Path, str]:
         "admin-api.md": admin_api_page(),
         "configuration.md": configuration_page(),
         "errors.md": errors_page(),
+        "retries.md": retries_page(),
     }
     paths = {folder / name: text for name, text in pages.items()}
     return {path: text for path, text in paths.items() if not path.is_file() or path.read_text("utf-8") != text}
@@ -212,6 +257,12 @@ def _children(error: type[WeirError]) -> list[type[WeirError]]:
 def _operation_row(operation: admin_api.Operation) -> tuple[str, ...]:
     sdk = operation.sdk.removeprefix("client.admin.")
     return operation.method, f"`{operation.path}`", f"`{sdk}`", admin_api.support(operation)
+
+
+def _verdict_row(verdict: Verdict) -> tuple[str, ...]:
+    flags = verdict.elsewhere, verdict.again, verdict.may_be_billed
+    elsewhere, again, billed = ("yes" if flag else "no" for flag in flags)
+    return verdict.what, f"`{verdict.name}`", elsewhere, again, _COUNTS[verdict.counts], billed
 
 
 def _error_row(error: type[WeirError]) -> tuple[str, ...]:

@@ -71,9 +71,21 @@ FIELDS: Final = (
     "source",
 )
 LEFT_OUT: Final = (
-    "LiteLLM: image prices by size and quality (the models bill tokens), video by the second (no such endpoint here)",
+    "LiteLLM: prices of GPT images by size and quality (the models bill tokens), video by the second (not here)",
     "LiteLLM: the uplift for regional processing, prices of the decisions endpoint, prices per pixel",
 )
+# Dollars for an image, by quality and size, as OpenAI published them; neither source has them in this form.
+DALL_E: Final = {
+    "dall-e-2": {"256x256": "0.016", "512x512": "0.018", "1024x1024": "0.02"},
+    "dall-e-3": {
+        "1024x1024": "0.04",
+        "1024x1792": "0.08",
+        "1792x1024": "0.08",
+        "hd/1024x1024": "0.08",
+        "hd/1024x1792": "0.12",
+        "hd/1792x1024": "0.12",
+    },
+}
 
 
 def build(gaps: Mapping[str, Any], version: str) -> tuple[dict[str, Any], list[str]]:
@@ -96,7 +108,7 @@ def build(gaps: Mapping[str, Any], version: str) -> tuple[dict[str, Any], list[s
         pattern = f"{name}*" if name.startswith("ft:") else name
         for row in _filled(pattern, [], gaps["models"][name], gaps["code_interpreter_session_usd"]):
             rows.setdefault((row["model"], row["service_tier"], row["valid_from"]), row)
-    for row in _simulator_rows():
+    for row in (*_dall_e_rows(), *_simulator_rows()):
         rows[row["model"], row["service_tier"], row["valid_from"]] = row
     document = {
         "version": version,
@@ -293,8 +305,23 @@ def _ordered(row: Row) -> Row:
     return {name: row[name] for name in FIELDS if row.get(name) or name == "rates"}
 
 
+def _dall_e_rows() -> Iterator[Row]:
+    """Yield the dearest image of each model under its own name, which ceilings count with, and each other one."""
+    for model, images in DALL_E.items():
+        dearest = max(images.values(), key=Decimal)
+        for name, usd in {model: dearest, **{f"{model}/{image}": usd for image, usd in images.items()}}.items():
+            yield _image_row(name, usd, "openai")
+
+
+def _image_row(model: str, usd: str, source: str) -> Row:
+    units = {"images": usd_text(Decimal(usd))}
+    row = {"model": model, "service_tier": "default", "valid_from": UNDATED.isoformat()}
+    return {**row, "rates": {}, "per_unit_usd": units, "source": source}
+
+
 def _simulator_rows() -> Iterator[Row]:
     """Yield the prices of the models that `app/simulator` answers for, batches at half the price."""
+    yield _image_row("sim-dall-e", "0.04", "simulator")
     prices = {"sim-*": {"input": "1", "cached_input": "0.1", "output": "4"}, "sim-embedding*": {"input": "0.02"}}
     for pattern, rates in prices.items():
         for tier, factor in (("default", Decimal(1)), ("batch", Decimal("0.5"))):

@@ -11,6 +11,8 @@ pytest_plugins = [
     "tests.fixtures.weir",
     "tests.fixtures.canned",
     "tests.fixtures.limits",
+    "tests.fixtures.upstreams",
+    "tests.fixtures.redis_cluster",
 ]
 
 # How long an example takes says nothing on a busy machine.

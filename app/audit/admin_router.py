@@ -6,8 +6,9 @@ from fastapi import APIRouter, Query
 
 from app.audit.schemas import AuditLogList, AuditLogsQuery
 from app.deps import AuditDep
+from app.observability.conditional import ConditionalRoute
 
-router = APIRouter(prefix="/organization", tags=["Audit log"])
+router = APIRouter(prefix="/organization", tags=["Audit log"], route_class=ConditionalRoute)
 
 
 # What is not known of an entry is absent, as in OpenAI's.

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Path, Query, Response
 
 from app.budgets.history_schemas import (
     BudgetChangeList,
-    BudgetDeleted,
     BudgetList,
     ChangesQuery,
     PastWindowList,
@@ -14,10 +13,12 @@ from app.budgets.history_schemas import (
 )
 from app.budgets.record import Editor, Standing
 from app.budgets.schemas import Budget, BudgetCreation, BudgetsQuery, BudgetUpdate, Text, TopUp
-from app.core.version_tags import version_tag
+from app.core.version_tags import answer_tag
+from app.core.wire import Deleted
 from app.deps import BudgetAdminDep, CallerDep, IfMatch
+from app.observability.conditional import ConditionalRoute
 
-router = APIRouter(prefix="/gateway/budgets", tags=["Budgets"])
+router = APIRouter(prefix="/gateway/budgets", tags=["Budgets"], route_class=ConditionalRoute)
 
 BudgetId = Annotated[Text, Path(description="As in the refusal of a call.")]
 
@@ -59,9 +60,10 @@ async def update_budget(
 @router.delete("/{budget_id}", summary="Archive a budget")
 async def archive_budget(
     budget_id: BudgetId, budgets: BudgetAdminDep, admin: CallerDep, if_match: IfMatch = None
-) -> BudgetDeleted:
+) -> Deleted:
     """End a budget for good. It can still be read, with its windows and its history."""
-    return BudgetDeleted(id=(await budgets.archive(budget_id, Editor(admin.key_id, if_match))).record.id)
+    archived = await budgets.archive(budget_id, Editor(admin.key_id, if_match))
+    return Deleted(id=archived.record.id, object="weir.budget.deleted")
 
 
 @router.post("/{budget_id}/pause", summary="Pause a budget")
@@ -111,5 +113,6 @@ async def list_windows(
 
 
 def _answer(standing: Standing, response: Response) -> Budget:
-    response.headers["etag"] = version_tag(standing.record.version)
-    return Budget.of(standing)
+    budget = Budget.of(standing)
+    response.headers["etag"] = answer_tag(standing.record.version, budget.model_dump_json())
+    return budget

@@ -55,17 +55,21 @@ class BudgetAdminService:
             record = await self._create(tx, new, changed_by)
         return await self._opened(record)
 
-    async def create_or_update(self, new: NewBudget, changed_by: str) -> Standing:
-        """Give the budget in force of this name and scope a new limit and mode, and resume it; make it if need be."""
+    async def create_or_update(self, new: NewBudget, editor: Editor) -> Standing:
+        """Give the budget in force of this name and scope a new limit and mode, and resume it; make it if need be.
+
+        Raises PreconditionFailed for another version than that of *editor*, or where there is none.
+        """
         await self._check_scope(new)
         async with self._db.transaction() as tx:
             await repository.count_up_version(tx)
             found = await repository.find_in_force(tx, new.name, new.scope, new.scope_id)
+            require_version(editor.if_match, 0 if found is None else found.version, "budget")
             if found is None:
-                record = await self._create(tx, new, changed_by)
+                record = await self._create(tx, new, editor.key_id)
             else:
                 columns = {"limit_nano": new.limit_nano, "mode": new.mode, "paused_at": None}
-                record = await self._write(tx, found, "updated", columns, changed_by)
+                record = await self._write(tx, found, "updated", columns, editor.key_id)
         return await self._opened(record)
 
     async def update(self, budget_id: str, columns: Mapping[str, Any], editor: Editor) -> Standing:
@@ -124,7 +128,10 @@ class BudgetAdminService:
         """Return a page of budgets; raises InvalidRequest for an unknown `after`."""
         async with self._db.transaction() as tx:
             after = None if paging.after is None else await repository.find_budget(tx, paging.after)
-            if paging.after is not None and after is None:
+            is_hidden = (
+                after is not None and wanted.scopes is not None and (after.scope, after.scope_id) not in wanted.scopes
+            )
+            if paging.after is not None and (after is None or is_hidden):
                 raise InvalidRequest("Invalid value for 'after': there is no such budget.", param="after")
             found = Page.of(await repository.list_budgets(tx, wanted, sort, paging, after), paging.limit)
             return Page(await self._stand(tx, found.items), found.has_more)

@@ -96,7 +96,8 @@ def reserve(demand: Demand, windows: Sequence[Window]) -> Grant | Shortfall:
     limiting = [window for window in windows if window.budget.refuses]
     if not limiting:
         return _hold(min(demand.ceiling_nano, LIMIT_NANO_MAX), windows, must_be_capped=False)
-    headroom_nano = min([window.headroom_nano for window in limiting])
+    # What costs nothing is not refused either where more is spent than may be.
+    headroom_nano = max(0, min(window.headroom_nano for window in limiting))
     if demand.least_nano > headroom_nano:
         spent = [window for window in limiting if demand.least_nano > window.unspent_nano]
         tightest = min(limiting, key=lambda window: window.headroom_nano)

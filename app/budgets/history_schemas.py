@@ -1,6 +1,5 @@
 """Lists of budgets, of what was changed in one, and of its windows, on the wire."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -9,37 +8,12 @@ from app.budgets.record import ChangeKind, ChangeRecord, Standing, WindowRecord
 from app.budgets.schemas import BUDGET_EXAMPLE, Budget
 from app.core.money import Nano, usd_text
 from app.core.pagination import Order, Page, Paging
+from app.core.wire import Listed, list_example, page_of
 
 _CHANGE: Final = "bchg_"
 _WINDOW: Final = "bwin_"
 ChangeId = Annotated[str, StringConstraints(pattern=rf"^{_CHANGE}[0-9]{{1,18}}$")]
 WindowId = Annotated[str, StringConstraints(pattern=rf"^{_WINDOW}[0-9]{{1,18}}$")]
-
-
-def list_of(*examples: Any) -> ConfigDict:
-    """Return the configuration of a list whose example has *examples* on its page."""
-    ids = [example["id"] for example in examples]
-    page = {"object": "list", "data": list(examples), "first_id": ids[0], "last_id": ids[-1], "has_more": False}
-    return ConfigDict(json_schema_extra={"example": page})
-
-
-def ends(ids: Sequence[str]) -> dict[str, str | None]:
-    """Return the first and the last id of a page, as every list shows them."""
-    return {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
-
-
-class OwnBudgetsQuery(BaseModel):
-    """Which page of the caller's own budgets to show."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    after: Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00]*$")] | None = None
-    limit: int = Field(20, ge=1, le=100)
-    order: Order = "asc"
-
-    def paging(self) -> Paging:
-        """Return which page is wanted."""
-        return Paging(self.after, self.limit, self.order)
 
 
 class ChangesQuery(BaseModel):
@@ -70,34 +44,15 @@ class WindowsQuery(BaseModel):
         return Paging(self.after and self.after.removeprefix(_WINDOW), self.limit, self.order)
 
 
-class BudgetList(BaseModel):
+class BudgetList(Listed[Budget]):
     """A page of budgets; ask for the next one with `after` set to `last_id`."""
 
-    model_config = list_of(BUDGET_EXAMPLE)
-
-    object: Literal["list"] = "list"
-    data: list[Budget]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
+    model_config = list_example(BUDGET_EXAMPLE)
 
     @classmethod
     def of(cls, page: Page[Standing]) -> "BudgetList":
         """Return *page* as it is shown."""
-        data = [Budget.of(standing) for standing in page.items]
-        return cls(data=data, has_more=page.has_more, **ends([budget.id for budget in data]))
-
-
-class BudgetDeleted(BaseModel):
-    """The budget is archived: it counts and refuses nothing any more, but can still be read."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"id": BUDGET_EXAMPLE["id"], "object": "weir.budget.deleted", "deleted": True}}
-    )
-
-    id: str
-    object: Literal["weir.budget.deleted"] = "weir.budget.deleted"
-    deleted: bool = True
+        return cls(**page_of([Budget.of(standing) for standing in page.items], has_more=page.has_more))
 
 
 class BudgetChange(BaseModel):
@@ -124,10 +79,10 @@ class BudgetChange(BaseModel):
         )
 
 
-class BudgetChangeList(BaseModel):
+class BudgetChangeList(Listed[BudgetChange]):
     """A page of a budget's history."""
 
-    model_config = list_of(
+    model_config = list_example(
         {
             "id": "bchg_7",
             "object": "weir.budget.change",
@@ -139,17 +94,10 @@ class BudgetChangeList(BaseModel):
         }
     )
 
-    object: Literal["list"] = "list"
-    data: list[BudgetChange]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-
     @classmethod
     def of(cls, page: Page[ChangeRecord]) -> "BudgetChangeList":
         """Return *page* as it is shown."""
-        data = [BudgetChange.of(change) for change in page.items]
-        return cls(data=data, has_more=page.has_more, **ends([change.id for change in data]))
+        return cls(**page_of([BudgetChange.of(change) for change in page.items], has_more=page.has_more))
 
 
 class PastWindow(BaseModel):
@@ -180,10 +128,10 @@ class PastWindow(BaseModel):
         )
 
 
-class PastWindowList(BaseModel):
+class PastWindowList(Listed[PastWindow]):
     """A page of the windows of a budget in which anything happened."""
 
-    model_config = list_of(
+    model_config = list_example(
         {
             "id": "bwin_12",
             "object": "weir.budget.window",
@@ -197,14 +145,7 @@ class PastWindowList(BaseModel):
         }
     )
 
-    object: Literal["list"] = "list"
-    data: list[PastWindow]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-
     @classmethod
     def of(cls, page: Page[WindowRecord]) -> "PastWindowList":
         """Return *page* as it is shown."""
-        data = [PastWindow.of(window) for window in page.items]
-        return cls(data=data, has_more=page.has_more, **ends([window.id for window in data]))
+        return cls(**page_of([PastWindow.of(window) for window in page.items], has_more=page.has_more))

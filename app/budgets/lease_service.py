@@ -39,7 +39,7 @@ class Lease:
         async with self._db.hot_connection() as connection:
             await repository.beat(connection, self._process_id)
 
-    async def keep(self, holds: Holds, release: Callable[[UUID], None]) -> None:
+    async def keep(self, holds: Holds, release: Callable[[UUID], object]) -> None:
         """Beat until cancelled, sweep after processes that do not, and *release* what is open but not in *holds*."""
         sweeps_from_seconds = 0.0
         while True:
@@ -72,7 +72,7 @@ class Lease:
             count += len(orphans)
             _log.warning("reservations_orphaned", count=len(orphans))
 
-    async def release_strays(self, holds: Holds, release: Callable[[UUID], None]) -> None:
+    async def release_strays(self, holds: Holds, release: Callable[[UUID], object]) -> None:
         """Release what was committed after its caller was told that it failed: nothing was sent for it."""
         async with self._db.hot_connection() as connection:
             open_ids = await repository.find_open(connection, self._process_id)

@@ -10,8 +10,6 @@ from pydantic import (
     Field,
     StringConstraints,
     WithJsonSchema,
-    field_validator,
-    model_validator,
 )
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
@@ -28,8 +26,7 @@ from app.budgets.record import (
     WindowRecord,
 )
 from app.core.money import Nano, usd_text
-from app.core.pagination import Order, Paging
-from app.errors import InvalidRequest
+from app.core.wire import ListQuery, Update, example_of
 
 _WINDOW_EXAMPLE: Final[JsonDict] = {
     "starts_at": 1793491200,
@@ -62,8 +59,6 @@ BUDGET_EXAMPLE: Final[JsonDict] = {
     "updated_at": 1795361640,
     "window": _WINDOW_EXAMPLE,
 }
-
-_FIXED: Final = {"scope", "scope_id", "model", "period", "time_zone"}
 
 
 def _known_zone(name: str) -> str:
@@ -117,28 +112,16 @@ class BudgetCreation(BaseModel):
         )
 
 
-class BudgetUpdate(BaseModel):
+class BudgetUpdate(Update):
     """What can be changed; what is not given stays. For another scope, model, period or time zone make another one."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"limit_usd": "300"}})
+    model_config = example_of({"limit_usd": "300"})
+    thing = "budget"
+    fixed = frozenset({"scope", "scope_id", "model", "period", "time_zone"})
 
     name: Annotated[Name, AfterValidator(_free_name)] | None = None
     limit_usd: Limit | None = Field(None, description="Counts in the current window already.")
     mode: Mode | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _can_be_changed(cls, given: Any) -> Any:
-        for name in given.keys() & _FIXED if isinstance(given, dict) else ():
-            raise InvalidRequest(f"'{name}' cannot be changed: make another budget.", param=name)
-        return given
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_given(cls, value: Any) -> Any:
-        if value is None:
-            raise PydanticCustomError("null", "it must not be null; leave it out to keep it as it is")
-        return value
 
     def columns(self) -> dict[str, Any]:
         """Return the columns that are set."""
@@ -159,10 +142,8 @@ class TopUp(BaseModel):
         return Nano(self.amount_usd)
 
 
-class BudgetsQuery(BaseModel):
-    """Which budgets to list. A parameter that does not exist is refused: misspelt, it would find too many."""
-
-    model_config = ConfigDict(extra="forbid")
+class BudgetsQuery(ListQuery):
+    """Which budgets to list."""
 
     scope: Scope | None = None
     scope_id: Text | None = None
@@ -170,17 +151,10 @@ class BudgetsQuery(BaseModel):
     mode: Mode | None = None
     archived: bool = Field(False, description="The archived ones instead of those in force.")
     sort: Literal["created_at", "name"] = "created_at"
-    after: Text | None = Field(None, description="The `last_id` of the page before.")
-    limit: int = Field(20, ge=1, le=100)
-    order: Order = "asc"
 
     def filter(self) -> BudgetFilter:
         """Return which budgets are wanted."""
         return BudgetFilter(self.scope, self.scope_id, self.model, self.mode, self.archived)
-
-    def paging(self) -> Paging:
-        """Return which page is wanted."""
-        return Paging(self.after, self.limit, self.order)
 
 
 class BudgetWindow(BaseModel):

@@ -68,6 +68,10 @@ class BudgetService:
         self.lease = Lease(db, self.process_id, settings, ledger, clock)
         ledger.settle_with(self._settle)
 
+    def admit(self) -> None:
+        """Raise Unavailable when a call made now could not be written to the ledger."""
+        self._ledger.admit()
+
     async def reserve(
         self, reservation: Reservation, demand: Demand | None, claim: KeyClaim | None = None
     ) -> Grant | None:
@@ -115,10 +119,14 @@ class BudgetService:
             self._holds.forget(reservation_id)
         return answer
 
-    def release(self, reservation_id: UUID) -> None:
-        """End a reservation for which nothing was sent: no entry. Retried until PostgreSQL knows."""
+    def release(self, reservation_id: UUID) -> asyncio.Future[None]:
+        """End a reservation for which nothing was sent: no entry. Retried until PostgreSQL knows.
+
+        Then the future that is returned is done; nobody has to wait for it.
+        """
         released = self._releasing.submit(reservation_id)
         released.add_done_callback(lambda _: self._holds.end(reservation_id))
+        return released
 
     def settle(self, entry: Entry, answer: StoredAnswer | None = None) -> asyncio.Future[None]:
         """End the reservation with the id of *entry* by that entry, in one commit. Retried until PostgreSQL knows.
@@ -220,7 +228,15 @@ class BudgetService:
                 return [None] * len(ids)
 
     async def _settle(self, connection: HotConnection, entries: Sequence[Entry]) -> None:
-        """Write a group of settlements in one commit: in one statement if each ends the reservation that it knows."""
+        """Write a group of settlements in one commit: in one statement if each ends the reservation that it knows.
+
+        What nothing was reserved for is only written, before the others: a second try skips what is there.
+        """
+        if any(entry.outcome == "cached" for entry in entries):
+            await self._ledger.write(connection, [entry for entry in entries if entry.outcome == "cached"])
+            entries = [entry for entry in entries if entry.outcome != "cached"]
+            if not entries:
+                return
         answers = {entry.id: self._answers[entry.id] for entry in entries if entry.id in self._answers}
         withholds = self._settings.withhold_estimates
         remembered = {entry.id: Hold(entry.ceiling_nano, entry.budget_window_ids) for entry in entries}

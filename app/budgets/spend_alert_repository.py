@@ -22,10 +22,12 @@ async def count_alerts(tx: AsyncConnection, project_id: str | None) -> int:
     return (await tx.execute(query)).scalar_one()
 
 
-async def find_alert(tx: AsyncConnection, project_id: str | None, alert_id: str) -> SpendAlertRecord | None:
-    """Return an alert of a project, or of the organization."""
+async def find_alert(
+    tx: AsyncConnection, project_id: str | None, alert_id: str, *, locks: bool = False
+) -> SpendAlertRecord | None:
+    """Return an alert of a project, or of the organization; *locks* keeps others from changing it meanwhile."""
     query = select(*_ALERT).where(SpendAlert.id == alert_id, SpendAlert.project_id.is_not_distinct_from(project_id))
-    row = (await tx.execute(query)).one_or_none()
+    row = (await tx.execute(query.with_for_update() if locks else query)).one_or_none()
     return None if row is None else SpendAlertRecord(*row)
 
 

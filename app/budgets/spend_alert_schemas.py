@@ -8,10 +8,10 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from app.budgets.history_schemas import ends, list_of
 from app.budgets.spend_alert import AlertContents, AlertPaging, SpendAlertRecord
 from app.budgets.spend_limit_schemas import CENTS_MAX
 from app.core.pagination import Order, Page
+from app.core.wire import Listed, list_example, page_of
 
 _RECIPIENTS_MAX: Final = 100
 _BODY_EXAMPLE: Final[JsonDict] = {
@@ -76,20 +76,6 @@ class SpendAlert(SpendAlertBody):
         )
 
 
-class SpendAlertDeleted(BaseModel):
-    """The alert is gone."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {"id": "alert_3c1d", "object": "organization.spend_alert.deleted", "deleted": True}
-        }
-    )
-
-    id: str
-    object: Literal["organization.spend_alert.deleted", "project.spend_alert.deleted"]
-    deleted: bool = True
-
-
 class SpendAlertsQuery(BaseModel):
     """Which page of alerts to show."""
 
@@ -105,19 +91,12 @@ class SpendAlertsQuery(BaseModel):
         return AlertPaging(self.after, self.before, self.limit, self.order)
 
 
-class SpendAlertList(BaseModel):
+class SpendAlertList(Listed[SpendAlert]):
     """A page of alerts."""
 
-    model_config = list_of(_EXAMPLE)
-
-    object: Literal["list"] = "list"
-    data: list[SpendAlert]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
+    model_config = list_example(_EXAMPLE)
 
     @classmethod
     def of(cls, page: Page[SpendAlertRecord]) -> "SpendAlertList":
         """Return *page* as it is shown."""
-        data = [SpendAlert.of(record) for record in page.items]
-        return cls(data=data, has_more=page.has_more, **ends([alert.id for alert in data]))
+        return cls(**page_of([SpendAlert.of(record) for record in page.items], has_more=page.has_more))

@@ -10,6 +10,7 @@ from app.budgets.spend_alert import ALERTS_MAX, AlertContents, AlertPaging, Spen
 from app.core.db import Database, Transaction
 from app.core.ids import new_id
 from app.core.pagination import Page
+from app.core.version_tags import require_meant
 from app.errors import InvalidRequest, NotFound
 
 
@@ -38,21 +39,24 @@ class SpendAlertService:
         async with self._db.transaction() as tx:
             return await self._get(tx, project_id, alert_id)
 
-    async def update(self, project_id: str | None, alert_id: str, contents: AlertContents) -> SpendAlertRecord:
-        """Replace what an alert says."""
+    async def update(
+        self, project_id: str | None, alert_id: str, contents: AlertContents, if_match: str | None
+    ) -> SpendAlertRecord:
+        """Replace what an alert says; raises PreconditionFailed."""
         await self._check_project(project_id)
         async with self._db.transaction() as tx:
-            record = await self._get(tx, project_id, alert_id)
+            record = await self._get(tx, project_id, alert_id, locks=True)
+            require_meant(if_match, record)
             await repository.update_alert(tx, alert_id, contents)
             changes = {"changes_requested": _shown(contents)}
             await audit(tx, "spend_alert.updated", alert_id, project_id=project_id, details=changes)
             return record._replace(**contents._asdict())
 
-    async def delete(self, project_id: str | None, alert_id: str) -> None:
-        """Forget an alert."""
+    async def delete(self, project_id: str | None, alert_id: str, if_match: str | None) -> None:
+        """Forget an alert; raises PreconditionFailed."""
         await self._check_project(project_id)
         async with self._db.transaction() as tx:
-            await self._get(tx, project_id, alert_id)
+            require_meant(if_match, await self._get(tx, project_id, alert_id, locks=True))
             await repository.delete_alert(tx, alert_id)
             await audit(tx, "spend_alert.deleted", alert_id, project_id=project_id)
 
@@ -71,8 +75,10 @@ class SpendAlertService:
         if project_id is not None and not await self._is_project(project_id):
             raise NotFound("There is no project with this id.", param="project_id")
 
-    async def _get(self, tx: Transaction, project_id: str | None, alert_id: str) -> SpendAlertRecord:
-        record = await repository.find_alert(tx, project_id, alert_id)
+    async def _get(
+        self, tx: Transaction, project_id: str | None, alert_id: str, *, locks: bool = False
+    ) -> SpendAlertRecord:
+        record = await repository.find_alert(tx, project_id, alert_id, locks=locks)
         if record is None:
             raise NotFound("There is no spend alert with this id.", param="alert_id")
         return record

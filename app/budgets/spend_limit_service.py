@@ -22,8 +22,11 @@ class SpendLimitService:
             raise NotFound(f"There is no spend limit for this {scope}.")
         return record
 
-    async def update(self, project_id: str | None, threshold_cents: int, changed_by: str) -> BudgetRecord:
-        """Make the limit, or replace it: it enforces from now on, even if its budget was paused."""
+    async def update(self, project_id: str | None, threshold_cents: int, editor: Editor) -> BudgetRecord:
+        """Make the limit, or replace it: it enforces from now on, even if its budget was paused.
+
+        Raises PreconditionFailed.
+        """
         new = NewBudget(
             name=SPEND_LIMIT,
             scope=await self._scope(project_id),
@@ -34,11 +37,11 @@ class SpendLimitService:
             limit_nano=Nano(threshold_cents * NANO_PER_CENT),
             mode="enforcing",
         )
-        return (await self._budgets.create_or_update(new, changed_by)).record
+        return (await self._budgets.create_or_update(new, editor)).record
 
-    async def delete(self, project_id: str | None, changed_by: str) -> None:
-        """Archive the budget behind the limit; raises NotFound when there is none."""
-        await self._budgets.archive((await self.get(project_id)).id, Editor(changed_by))
+    async def delete(self, project_id: str | None, editor: Editor) -> None:
+        """Archive the budget behind the limit; raises NotFound when there is none, PreconditionFailed."""
+        await self._budgets.archive((await self.get(project_id)).id, editor)
 
     async def _scope(self, project_id: str | None) -> Scope:
         if project_id is None:

@@ -1,20 +1,29 @@
-"""Redis or Valkey: one pool per process with short timeouts. Losing it may loosen a limit, never lose money."""
+"""Redis or Valkey, one server or a cluster. It may vanish at any moment.
+
+Losing it may loosen a limit, never lose money.
+"""
 
 import asyncio
 import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import redis.asyncio
 from hiredis import pack_command
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import AskError, MovedError, NoScriptError, RedisError, ResponseError, TryAgainError
 
 from app.core.health import Dependency
 from app.setting_groups import Redis as RedisSettings
 
 _SLICES: Final = 5
+_ANSWERS_MAX: Final = 8
+"""How often a script is sent at most, to other nodes of a cluster and again, until one runs it."""
+_TRY_AGAIN_SECONDS: Final = 0.005
+
+Address = tuple[str, int]
 
 
 class RedisUnavailable(Exception):
@@ -30,26 +39,34 @@ class Script:
 
 
 class Redis:
-    """A pool of connections to one Redis."""
+    """One server, or a cluster (https://redis.io/docs/latest/reference/cluster-spec/), which it finds out by itself.
+
+    All keys are in one slot, so there is one node that all scripts go to. Nodes say which one; when it does not answer,
+    another one is asked.
+    """
 
     def __init__(self, url: str, settings: RedisSettings, health: Dependency) -> None:
+        self._url = url
+        self._timeout_seconds = settings.timeout_seconds
         self._health = health
-        self._client = _client(url, settings.timeout_seconds)
-        # Scripts are bounded by `run`: a timeout of the client's own would take a busy event loop for a slow Redis.
-        self._unbounded = _client(url, None)
+        self._first = self._node = _Node(url, settings.timeout_seconds)
+        self._others: dict[Address, _Node] = {}
+        self._is_single = False
 
     async def ping(self) -> bool:
         """Tell whether Redis answers within its timeout; the reason why not is kept in its health."""
+        node = self._node
         try:
-            await self._client.ping()
+            await self._look_around(node)
         except (RedisError, OSError, TimeoutError) as error:
+            self._leave(node)
             self._health.down(_reason(error))
             return False
         self._health.up()
         return True
 
     async def run(
-        self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], timeout_seconds: float
+        self, script: Script, keys: Sequence[str], arguments: Sequence[str | int | bytes], timeout_seconds: float
     ) -> Any:
         """Return what *script* returns; raises RedisUnavailable when it did not within the timeout."""
         running = asyncio.ensure_future(self._run(script, keys, arguments))
@@ -66,23 +83,93 @@ class Redis:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
-        await self._unbounded.aclose()
+        for node in (self._first, *self._others.values()):
+            await node.close()
 
-    async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+    async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> Any:
+        rest = (len(keys), *keys, *arguments)
+        node, is_asked = self._node, False
+        for _ in range(_ANSWERS_MAX):
+            try:
+                return await node.run(script, rest, is_asked=is_asked)
+            except MovedError as moved:
+                node, is_asked = self._at(moved, node), False
+                self._node = node
+            except AskError as moving:  # this time only: the slot is on its way
+                node, is_asked = self._at(moving, node), True
+            except TryAgainError:  # some of the keys have gone to another node already, and some have not
+                await asyncio.sleep(_TRY_AGAIN_SECONDS)
+            except (RedisError, OSError, asyncio.CancelledError):
+                self._leave(node)
+                raise
+        raise RedisError("the nodes of the cluster do not agree on which of them has the keys")
+
+    def _at(self, elsewhere: AskError, node: "_Node") -> "_Node":
+        """Return the node that *node* sends us to; without a host it means another port of its own."""
+        return self._other((elsewhere.host or node.host, elsewhere.port))
+
+    def _other(self, address: Address) -> "_Node":
+        if address not in self._others:
+            self._others[address] = _Node(_url_at(self._url, address), self._timeout_seconds)
+        return self._others[address]
+
+    def _leave(self, node: "_Node") -> None:
+        """Begin with another node the next time, if there is one."""
+        if self._node is node:
+            nodes = [self._first, *self._others.values()]
+            self._node = nodes[(nodes.index(node) + 1) % len(nodes)]
+
+    async def _look_around(self, node: "_Node") -> None:
+        """Ask *node* for the nodes of its cluster, or just for an answer where there is none."""
+        if self._is_single:
+            await node.client.ping()
+            return
+        try:
+            ranges = await node.client.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
+        except ResponseError:  # no cluster; or no permission to ask, and then what moves is followed all the same
+            self._is_single = True
+            return
+        here = {((host or b"").decode() or node.host, port) for _, _, *nodes in ranges for host, port, *_ in nodes}
+        gone = [address for address, other in self._others.items() if address not in here and other is not self._node]
+        for address in gone:
+            await self._others.pop(address).close()
+        for address in here:
+            self._other(address)
+
+
+class _Node:
+    """The connections to one server."""
+
+    def __init__(self, url: str, timeout_seconds: float) -> None:
+        self.host = urlsplit(url).hostname or ""
+        self.client = _client(url, timeout_seconds)
+        # Scripts are bounded by `run`: a timeout of the client's own would take a busy event loop for a slow Redis.
+        self._unbounded = _client(url, None)
+
+    async def run(self, script: Script, rest: Sequence[str | int | bytes], *, is_asked: bool) -> Any:
+        """Return what *script* returns; where *is_asked*, though the node does not have the slot yet."""
         # The client's own commands cost twice as much: it writes them in Python, argument by argument.
         pool = self._unbounded.connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+
+        async def send(*words: Any) -> Any:
+            if is_asked:
+                await connection.send_packed_command(pack_command(("ASKING",)))
+                await connection.read_response()
+            await connection.send_packed_command(pack_command(words))
+            return await connection.read_response()
+
         try:
-            rest: tuple[Any, ...] = (len(keys), *keys, *arguments)
-            await connection.send_packed_command(pack_command(("EVALSHA", script.digest, *rest)))
             try:
-                return await connection.read_response()
+                return await send("EVALSHA", script.digest, *rest)
             except NoScriptError:  # a Redis that was started anew, or whose scripts were flushed
-                await connection.send_packed_command(pack_command(("EVAL", script.text, *rest)))
-                return await connection.read_response()
+                return await send("EVAL", script.text, *rest)
         finally:
             await pool.release(connection)
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        await self._unbounded.aclose()
 
 
 def _client(url: str, timeout_seconds: float | None) -> redis.asyncio.Redis:
@@ -93,6 +180,14 @@ def _client(url: str, timeout_seconds: float | None) -> redis.asyncio.Redis:
         retry=Retry(NoBackoff(), 0),
     )
     return client
+
+
+def _url_at(url: str, address: Address) -> str:
+    """Return *url* with another address: password and options are the same on every node."""
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return parts._replace(netloc=f"{user}{at}{host}:{address[1]}").geturl()
 
 
 def _reason(error: Exception) -> str:

@@ -14,10 +14,15 @@ def version_tag(version: int, used_at: datetime | None = None) -> str:
     return f'"{version}{use}"'
 
 
+def answer_tag(version: int, answer: str) -> str:
+    """Return the tag of an *answer* that shows, beside what has *version*, what it does not count."""
+    return f'"{version}-{hashlib.sha256(answer.encode()).hexdigest()[:16]}"'
+
+
 def is_wanted(if_match: str | None, version: int) -> bool:
     """Tell whether the header If-Match (RFC 9110, section 13.1.1) names *version*, or there is none.
 
-    When something was used last does not matter: its version counts.
+    What stands behind the version in its tag, such as when something was used last, does not matter.
     """
     if if_match is None:
         return True

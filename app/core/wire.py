@@ -1,13 +1,22 @@
-"""Parts of wire shapes that features share: names and ids that are safe to show, pages of lists, what was deleted."""
+"""Parts of wire shapes that features share: safe names and ids, pages of lists, changes, what was deleted."""
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from app.core.pagination import Order, Paging
+from app.errors import InvalidRequest
 
 Item = TypeVar("Item")
 # Control characters, line separators, and what turns the direction of the text around it.
@@ -28,22 +37,13 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[
 """The id of something that may not exist."""
 
 
-class PageQuery(BaseModel):
+class ListQuery(BaseModel):
     """Which page of a list to show. A parameter that does not exist is refused: misspelt, it would find too many."""
 
     model_config = ConfigDict(extra="forbid")
 
     after: Id | None = Field(None, description="The `last_id` of the page before.")
     limit: int = Field(20, ge=1, le=100)
-
-    def paging(self) -> Paging:
-        """Return which page is wanted."""
-        return Paging(self.after, self.limit)
-
-
-class ListQuery(PageQuery):
-    """The same, of a list that can be had either way around."""
-
     order: Order = "asc"
 
     def paging(self) -> Paging:
@@ -76,6 +76,30 @@ def list_example(example: dict[str, Any]) -> ConfigDict:
     """Return the configuration of a list with *example* on its page."""
     page = {"first_id": example["id"], "last_id": example["id"], "has_more": False}
     return example_of({"object": "list", "data": [example], **page})
+
+
+class Update(BaseModel):
+    """What can be changed of something; what is not given stays as it is, and what is given is not null."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    thing: ClassVar[str] = "one"
+    fixed: ClassVar[frozenset[str]] = frozenset()
+    """What is chosen once, when the thing is made."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _can_be_changed(cls, given: Any) -> Any:
+        for name in given.keys() & cls.fixed if isinstance(given, dict) else ():
+            raise InvalidRequest(f"'{name}' cannot be changed: make another {cls.thing}.", param=name)
+        return given
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_given(cls, value: Any) -> Any:
+        if value is None:
+            raise PydanticCustomError("null", "it must not be null; leave it out to keep it as it is")
+        return value
 
 
 class Deleted(BaseModel):

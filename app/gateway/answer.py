@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+_OF_ONE_CALL: Final = (b"server-timing", b"x-ratelimit-", b"x-weir-cost-usd")
 
 
 class Inbound(NamedTuple):
@@ -17,6 +19,10 @@ class Inbound(NamedTuple):
         """Return the values of one header."""
         return [value.decode("latin-1") for key, value in self.headers if key == name]
 
+    def value(self, name: bytes) -> str | None:
+        """Return the first value of one header, None without it."""
+        return next(iter(self.values(name)), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -25,3 +31,10 @@ class Answer:
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes | AsyncGenerator[bytes, None]
+    error_code: str | None = None
+    """Of an answer that is an error."""
+
+
+def lasting(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return those of an answer's headers that stay true when it is given again; others tell of one call."""
+    return [header for header in headers if not header[0].startswith(_OF_ONE_CALL)]

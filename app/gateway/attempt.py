@@ -1,15 +1,20 @@
 """One attempt at an upstream: what is sent, what is held for it, and what is learned until it is settled. Pure."""
 
+from asyncio import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from app.core.clock import monotonic_seconds
 from app.core.money import Nano
 from app.gateway.operations.operation import MeteredRequest, Operation
 from app.idempotency.key import KeyClaim, StoredAnswer
 from app.limits.lease import Lease
+from app.limits.limit import Payer
 from app.observability.context import CallContext
+from app.upstreams.failure import Verdict
+from app.upstreams.health import Ticket
 from app.upstreams.routing import Target
 
 _NOTHING: Final = Nano(0)
@@ -42,7 +47,10 @@ class Record:
 
 @dataclass(slots=True)
 class Attempt:
-    """One request as it is sent to one upstream; moments and durations are in seconds."""
+    """One request as it is sent to one upstream; moments and durations are in seconds.
+
+    A call that is sent again, there or elsewhere, is another attempt: each has a reservation and an entry of its own.
+    """
 
     id: UUID
     """Of its reservation, and of its ledger entry."""
@@ -73,6 +81,45 @@ class Attempt:
     """Its place in the limits that it counts in."""
     record: Record | None = None
     """Keeps the answer, for a call with an idempotency key."""
+    payer: Payer | None = None
+    """Whose limits it counts in; None for an attempt that is only imagined."""
+    ticket: Ticket | None = None
+    """Its place among the calls that are under way at its upstream."""
+    number: int = 1
+    before_seconds: float = 0.0
+    """From the start of the call to the start of this attempt, if that is not the first."""
+    settled: Future[None] | None = None
+    """Done when its end is in the database."""
+
+    def __post_init__(self) -> None:
+        self.context.model, self.context.upstream = self.target.model, self.target.upstream.name
+        if self.target.sent_model != self.request.model:
+            self.body = self.operation.renamed(self.request, self.target.sent_model)
+
+    def again(self, id_: UUID, target: Target, ticket: Ticket) -> "Attempt":
+        """Return the next attempt of the same call, which takes over its place in the limits."""
+        return Attempt(
+            id=id_,
+            context=self.context,
+            key_id=self.key_id,
+            project_id=self.project_id,
+            user_id=self.user_id,
+            operation=self.operation,
+            request=self.request,
+            target=target,
+            started_at=self.started_at,
+            body=self.request.body,
+            record=self.record,
+            payer=self.payer,
+            ticket=ticket,
+            number=self.number + 1,
+            before_seconds=monotonic_seconds() - self.context.started_seconds,
+        )
+
+    def failed(self, verdict: Verdict, now: float, retry_after_seconds: float | None = None) -> None:
+        """Tell the health of its upstream that it failed; *now* is in seconds on the monotonic clock."""
+        if self.ticket is not None:
+            self.ticket.failed(verdict, now, retry_after_seconds)
 
     def begin_answer(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Note the head of the answer that the caller gets."""
@@ -86,7 +133,20 @@ class Attempt:
         return piece
 
     def own_headers(self) -> list[tuple[bytes, bytes]]:
-        """Return what Weir says in the answer's headers of how the call was changed."""
-        if self.output_tokens_cap is None:
-            return []
-        return [(b"x-weir-max-output-tokens", str(self.output_tokens_cap).encode())]
+        """Return what Weir says in the answer's headers of how the call went, and how it was changed."""
+        headers = [(b"server-timing", self._timing().encode())]
+        if self.output_tokens_cap is not None:
+            headers.append((b"x-weir-max-output-tokens", b"%d" % self.output_tokens_cap))
+        if self.target.model != self.request.model:
+            headers.append((b"x-weir-model", self.target.model.encode()))
+        return headers
+
+    def _timing(self) -> str:
+        """Return how long upstream and gateway took so far (https://www.w3.org/TR/server-timing/), in milliseconds.
+
+        What earlier attempts took, pauses included, is neither's.
+        """
+        total_seconds = monotonic_seconds() - self.context.started_seconds - self.before_seconds
+        gateway_seconds = max(0.0, total_seconds - self.upstream_seconds)
+        timing = f"upstream;dur={self.upstream_seconds * 1_000:.1f}, gateway;dur={gateway_seconds * 1_000:.1f}"
+        return f"{timing}, retries;dur={self.before_seconds * 1_000:.1f}" if self.before_seconds else timing

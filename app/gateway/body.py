@@ -72,6 +72,11 @@ def read_model(document: dict[str, Any]) -> str:
     return model
 
 
+def find_model(document: dict[str, Any], default: str) -> str:
+    """Return the `model` of a request, *default* when it names none; raises InvalidType or InvalidRequest."""
+    return default if document.get("model") is None else read_model(document)
+
+
 def required(document: dict[str, Any], name: str, kind: type) -> Any:
     """Return a parameter that must be there and of the JSON type *kind*; raises MissingParameter or InvalidType."""
     if name not in document:
@@ -87,8 +92,8 @@ def optional(document: dict[str, Any], name: str, kind: type) -> Any:
     return None if document.get(name) is None else required(document, name, kind)
 
 
-def find_whole_number(document: dict[str, Any], name: str, maximum: int) -> int | None:
-    """Return a parameter that is a whole number from 1 to *maximum*, None when it is not there or null.
+def find_whole_number(document: dict[str, Any], name: str, maximum: int, *, minimum: int = 1) -> int | None:
+    """Return a parameter that is a whole number from *minimum* to *maximum*, None when it is not there or null.
 
     Raises InvalidType, IntegerTooSmall or IntegerTooLarge.
     """
@@ -97,8 +102,8 @@ def find_whole_number(document: dict[str, Any], name: str, maximum: int) -> int 
         return None
     if type(value) is not int:
         raise InvalidType(name, expected="an integer", got=json_name(value))
-    if value < 1:
-        raise IntegerTooSmall(name, 1, value)
+    if value < minimum:
+        raise IntegerTooSmall(name, minimum, value)
     if value > maximum:
         raise IntegerTooLarge(name, maximum, value)
     return value

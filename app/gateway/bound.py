@@ -12,7 +12,7 @@ from app.gateway.usage import objects
 from app.prices.service import Bound
 from app.prices.usage import Usage
 
-_IMAGE_TOKENS_MAX: Final = 50_000
+IMAGE_TOKENS_MAX: Final = 50_000
 """Above what any model takes an image for, whatever its size: gpt-4o-mini counts up to 2,833 and 8 times 5,667."""
 _FRAME_TOKENS: Final = 64
 """What a model is told around a conversation."""
@@ -25,7 +25,7 @@ _SCALAR_TOKENS: Final = 24
 """More than a number has digits, each of which may be a token."""
 _ALLOWED_IN_PARTS: Final = frozenset({"type", "prompt_cache_breakpoint", "cache_control"})
 _MEDIA: Final = frozenset({"image_url", "input_audio"})
-_CACHE_TTL_DEFAULT: Final = "30m"
+CACHE_TTL_DEFAULT: Final = "30m"
 
 
 class _Media(NamedTuple):
@@ -52,7 +52,7 @@ def chat_bound(document: Mapping[str, Any], body: bytes) -> Bound:
     maxima = [document.get(name) for name in ("max_completion_tokens", "max_tokens")]
     cache = document.get("prompt_cache_options")
     return Bound(
-        input_tokens=len(body) - media.inlined_bytes + _IMAGE_TOKENS_MAX * media.images + _frame(document),
+        input_tokens=len(body) - media.inlined_bytes + IMAGE_TOKENS_MAX * media.images + _frame(document),
         output_tokens=max((maximum for maximum in maxima if maximum is not None), default=None),
         choices=choices,
         predicted_tokens=_predicted(document.get("prediction"), body),
@@ -61,7 +61,7 @@ def chat_bound(document: Mapping[str, Any], body: bytes) -> Bound:
         hears=media.hears,
         sees=media.images > 0 or media.is_unknown,
         speaks=document.get("audio") is not None or "audio" in _list(document.get("modalities")),
-        keeps_cache=isinstance(cache, dict) and cache.get("ttl") not in (None, _CACHE_TTL_DEFAULT),
+        keeps_cache=isinstance(cache, dict) and cache.get("ttl") not in (None, CACHE_TTL_DEFAULT),
     )
 
 
@@ -72,9 +72,9 @@ def counted_bound(document: Mapping[str, Any], bound: Bound, count: Callable[[st
     Raises TypeError for a document that is nested too deeply to be written as JSON.
     """
     media = _media(document["messages"])
-    tokens = _frame(document) + _IMAGE_TOKENS_MAX * media.images + media.heard_bytes
+    tokens = _frame(document) + IMAGE_TOKENS_MAX * media.images + media.heard_bytes
     for message in document["messages"]:
-        tokens += _MESSAGE_TOKENS + sum(_counted(scalar, count) for scalar in _scalars(message))
+        tokens += _MESSAGE_TOKENS + sum(counted(scalar, count) for scalar in scalars(message))
     for name, value in document.items():
         if name != "messages":
             written = orjson.dumps({name: value}).decode()
@@ -134,7 +134,7 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _scalars(message: object) -> Iterator[object]:
+def scalars(message: object) -> Iterator[object]:
     """Yield every name and value in *message* but media, which are counted apart."""
     left = [message]
     while left:  # not by recursion, as a body may be nested deeper than Python recurses
@@ -148,5 +148,6 @@ def _scalars(message: object) -> Iterator[object]:
             yield value
 
 
-def _counted(scalar: object, count: Callable[[str], int]) -> int:
+def counted(scalar: object, count: Callable[[str], int]) -> int:
+    """Return the most tokens that *scalar* is, its text counted by *count*."""
     return count(scalar) + _STRING_TOKENS if isinstance(scalar, str) else _SCALAR_TOKENS

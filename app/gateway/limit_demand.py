@@ -1,7 +1,7 @@
 """What a call asks of its limits, and how an answer shows them. Pure."""
 
 from app.gateway.answer import Answer
-from app.gateway.attempt import Attempt
+from app.gateway.operations.operation import MeteredRequest, Operation
 from app.limits.amounts import Amounts, Demand
 from app.limits.headers import limit_headers
 from app.limits.lease import Lease
@@ -10,20 +10,28 @@ from app.prices.usage import Usage
 _UPSTREAMS_OWN = b"x-ratelimit-"
 
 
-def demand_of(attempt: Attempt, counts_tokens: bool) -> Demand:
+def demand_of(operation: Operation, request: MeteredRequest, counts_tokens: bool) -> Demand:
     """Return what the call asks for: its input about as long as it is, its output as long as it says it may get."""
+    known = Amounts(
+        images=request.bound.units.images, audio_seconds=request.sound_seconds, audio_bytes=request.sound_bytes
+    )
     if not counts_tokens:
-        return Demand(Amounts())
-    bound = attempt.request.bound
-    input_tokens = attempt.operation.estimated(attempt.request).input_tokens
-    if bound.output_tokens is None:
-        return Demand(Amounts(input_tokens=input_tokens), unbounded_outputs=bound.choices)
-    return Demand(Amounts(input_tokens=input_tokens, output_tokens=bound.choices * bound.output_tokens))
+        return Demand(known)
+    bound = request.bound
+    known = known._replace(input_tokens=operation.estimated(request).input_tokens)
+    output_tokens = bound.output_tokens if request.output_tokens_expected is None else request.output_tokens_expected
+    if output_tokens is None:
+        return Demand(known, unbounded_outputs=bound.choices)
+    return Demand(known._replace(output_tokens=bound.choices * output_tokens))
 
 
-def used(usage: Usage) -> Amounts:
-    """Return what a call that has *usage* counts in its limits."""
-    return Amounts(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+def used(usage: Usage, request: MeteredRequest | None = None) -> Amounts:
+    """Return what a call that has *usage* counts in its limits; without its *request* no sound was heard."""
+    amounts = Amounts(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, images=usage.images)
+    if request is None:
+        return amounts
+    seconds = usage.audio_seconds or request.sound_seconds  # a call that is billed by tokens tells no seconds
+    return amounts._replace(audio_seconds=seconds, audio_bytes=request.sound_bytes)
 
 
 def shows(answer: Answer, lease: Lease | None) -> Answer:

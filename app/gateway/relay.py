@@ -1,11 +1,11 @@
 """Brings a plain answer to the caller as it came, and settles it. Streams are `relay_stream.py`'s."""
 
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
-from app.core.clock import monotonic_seconds
+from app.core.clock import monotonic_seconds, utc_now
 from app.core.money import usd_text
 from app.errors import (
     Operational,
@@ -20,46 +20,78 @@ from app.gateway.body import json_object
 from app.gateway.operations.operation import Whole
 from app.gateway.settlement import Settlement
 from app.upstreams.answer import UpstreamAnswer
-from app.upstreams.failure import UPSTREAM_CREDENTIAL_STATUSES, UpstreamFailed
+from app.upstreams.failure import UPSTREAM_CREDENTIAL_STATUSES, UpstreamFailed, Verdict, of_answer, of_failure
 from app.upstreams.headers import to_caller
+from app.upstreams.retry_after import retry_after_seconds, should_retry
 
 CLIENT_CLOSED_REQUEST: Final = 499
 """Nginx's status for a caller that left before there was an answer; nobody ever sees it but the ledger."""
 _TEXT_CHARACTERS_MAX: Final = 256
 
 
-async def relay_plain(attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement) -> Answer:
-    """Return the whole answer for the caller, settled.
+class Refused(NamedTuple):
+    """An answer that is an error, or a redirect."""
 
-    Raises an Operational error, settled too, when it cannot be used; and UpstreamFailed when it does not arrive.
+    status: int
+    verdict: Verdict
+    retry_after_seconds: float | None
+    code: str | None
+    """`error.code` of its body, or else `error.type`."""
+    headers: list[tuple[bytes, bytes]]
+    """What of them the caller may see."""
+    body: bytes | None
+    """None when it is no JSON object."""
+
+
+async def relay_plain(attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement) -> Answer:
+    """Return a whole answer that is no error for the caller, settled.
+
+    Raises UpstreamAnsweredNonsense, settled too, when it cannot be used; and UpstreamFailed when it does not arrive.
     """
     attempt.first_byte_seconds = attempt.upstream_seconds
-    started = monotonic_seconds()
-    try:
-        with answer:
-            body = await answer.read_all()
-    finally:
-        attempt.upstream_seconds += monotonic_seconds() - started
-    if answer.status >= HTTPStatus.BAD_REQUEST:
-        return _refusal(attempt, answer, body, settlement)
-    answered = None
-    if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        answered = attempt.operation.answered(Whole(attempt.request, body, answer.headers.get("content-type", "")))
+    body = await _read_all(attempt, answer)
+    answered = attempt.operation.answered(Whole(attempt.request, body, answer.headers.get("content-type", "")))
     if answered is None:
-        raise _nonsense(attempt, answer, settlement)
+        attempt.failed(of_failure("nonsense"), monotonic_seconds())
+        name = attempt.target.upstream.name
+        error = UpstreamAnsweredNonsense(f"The upstream '{name}' answered with what is no answer of this endpoint.")
+        settlement.estimate(attempt, "upstream_broke", 0, error.status)
+        raise error
     attempt.answered_model = bounded_text(answered.model)
     attempt.service_tier = bounded_text(answered.service_tier)
     headers = [*to_caller(answer.header_items()), *attempt.own_headers()]
     attempt.begin_answer(answer.status, headers)
     attempt.recorded(body)
-    if answered.usage is not None:
-        cost = settlement.settle(attempt, "completed", answered.usage, answer.status)
-    else:
+    if answered.is_pending:
+        await settlement.keep(attempt, answered.stored)
+        if settlement.postpone(attempt, answered.stored):
+            return Answer(answer.status, headers, body)
+    if answered.usage is None:
         cost = settlement.estimate(attempt, "no_usage", answered.output_tokens, answer.status)
+    elif answered.output_tokens:
+        cost = settlement.measure(attempt, answered, answer.status)
+    else:
+        cost = settlement.settle(attempt, "completed", answered.usage, answer.status)
+    if not answered.is_pending:
+        await settlement.keep(attempt, answered.stored)
     return Answer(answer.status, [*headers, (b"x-weir-cost-usd", usd_text(cost).encode())], body)
 
 
-def failed(attempt: Attempt, failure: UpstreamFailed, settlement: Settlement) -> Operational:
+async def read_refusal(attempt: Attempt, answer: UpstreamAnswer) -> Refused:
+    """Return an answer that is an error, or a redirect; raises UpstreamFailed when it does not arrive."""
+    attempt.first_byte_seconds = attempt.upstream_seconds
+    body = await _read_all(attempt, answer)
+    document = json_object(body)
+    error = None if document is None else document.get("error")
+    code = bounded_text(error.get("code") or error.get("type")) if isinstance(error, dict) else None
+    retry_after = retry_after_seconds(answer.headers, utc_now())
+    verdict = of_answer(answer.status, code, retry_after, should_retry(answer.headers))
+    assert verdict is not None, "only called for what is no good answer"  # noqa: S101
+    shown = None if document is None else body
+    return Refused(answer.status, verdict, retry_after, code, to_caller(answer.header_items()), shown)
+
+
+def lost(attempt: Attempt, failure: UpstreamFailed, settlement: Settlement) -> Operational:
     """Settle an attempt that broke before the caller got anything of it, and return the error that says so.
 
     What was never sent cannot have been billed, and has no entry; what was sent and lost may have been.
@@ -68,13 +100,40 @@ def failed(attempt: Attempt, failure: UpstreamFailed, settlement: Settlement) ->
     error: Operational
     if failure.failure == "timed_out":
         error = UpstreamTimeout(f"The upstream '{name}' did not answer in time.")
+    elif failure.failure == "nonsense":
+        error = UpstreamAnsweredNonsense(f"The upstream '{name}' sent an answer that cannot be read.")
     else:
         error = UpstreamUnreachable(f"The connection to the upstream '{name}' failed.")
-    if failure.failure == "not_sent":
+    error.__cause__ = failure
+    if failure.failure in ("not_sent", "no_room"):
         settlement.cancel(attempt)
     else:
         settlement.estimate(attempt, "upstream_broke", 0, error.status)
     return error
+
+
+def refused(attempt: Attempt, refusal: Refused, settlement: Settlement) -> Answer | Operational:
+    """Settle an attempt whose upstream refused it: nobody did any work. Return the error as it came.
+
+    Unless it speaks of Weir's own credential, is a redirect, or is not JSON.
+    """
+    name = attempt.target.upstream.name
+    if refusal.status in UPSTREAM_CREDENTIAL_STATUSES:
+        rejected = UpstreamRejectedCredential(name)
+        settlement.release(attempt, rejected.status)
+        return rejected
+    if refusal.status < HTTPStatus.BAD_REQUEST:
+        error = UpstreamAnsweredNonsense(f"The upstream '{name}' answered {refusal.status}, which is not followed.")
+        settlement.release(attempt, error.status)
+        return error
+    settlement.release(attempt, refusal.status)
+    if refusal.body is not None:
+        return Answer(refusal.status, refusal.headers, refusal.body, error_code=refusal.code)
+    nonsense = UpstreamAnsweredNonsense(f"The upstream '{name}' answered {refusal.status} without a JSON body.")
+    attempt.context.fail(nonsense)
+    kept = [header for header in refusal.headers if header[0] not in (b"content-type", b"content-disposition")]
+    body = orjson.dumps(nonsense.envelope())
+    return Answer(refusal.status, [*kept, (b"content-type", b"application/json")], body, error_code=nonsense.code)
 
 
 def abandoned(attempt: Attempt, settlement: Settlement) -> None:
@@ -90,32 +149,10 @@ def bounded_text(value: object) -> str | None:
     return "".join(filter(str.isprintable, value[:_TEXT_CHARACTERS_MAX]))
 
 
-def _refusal(attempt: Attempt, answer: UpstreamAnswer, body: bytes, settlement: Settlement) -> Answer:
-    """Relay an error as it came, unless it speaks of Weir's own credential or is not JSON."""
-    name = attempt.target.upstream.name
-    if answer.status in UPSTREAM_CREDENTIAL_STATUSES:
-        rejected = UpstreamRejectedCredential(name)
-        settlement.release(attempt, rejected.status)
-        raise rejected
-    settlement.release(attempt, answer.status)
-    headers = to_caller(answer.header_items())
-    document = json_object(body)
-    if document is not None:
-        error = document.get("error")
-        attempt.context.error_code = bounded_text(error.get("code")) if isinstance(error, dict) else None
-        return Answer(answer.status, headers, body)
-    nonsense = UpstreamAnsweredNonsense(f"The upstream '{name}' answered {answer.status} without a JSON body.")
-    attempt.context.fail(nonsense)
-    kept = [header for header in headers if header[0] not in (b"content-type", b"content-disposition")]
-    return Answer(answer.status, [*kept, (b"content-type", b"application/json")], orjson.dumps(nonsense.envelope()))
-
-
-def _nonsense(attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement) -> UpstreamAnsweredNonsense:
-    name = attempt.target.upstream.name
-    if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        error = UpstreamAnsweredNonsense(f"The upstream '{name}' answered with what is no answer of this endpoint.")
-        settlement.estimate(attempt, "upstream_broke", 0, error.status)
-    else:  # nobody did any work
-        error = UpstreamAnsweredNonsense(f"The upstream '{name}' answered {answer.status}, which is not followed.")
-        settlement.release(attempt, error.status)
-    return error
+async def _read_all(attempt: Attempt, answer: UpstreamAnswer) -> bytes:
+    started = monotonic_seconds()
+    try:
+        with answer:
+            return await answer.read_all()
+    finally:
+        attempt.upstream_seconds += monotonic_seconds() - started

@@ -17,17 +17,24 @@ from app.gateway.settlement import Settlement
 from app.gateway.stream import BrokenStream, EventStream
 from app.ledger.entries import Outcome
 from app.upstreams.answer import UpstreamAnswer
-from app.upstreams.failure import UpstreamFailed
+from app.upstreams.failure import UpstreamFailed, of_failure
 from app.upstreams.headers import to_caller
 
+_KEEP_ALIVE: Final = b": keep-alive\n\n"
+"""A comment (https://html.spec.whatwg.org/multipage/server-sent-events.html): for proxies that cut what is silent."""
 _UNBUFFERED: Final = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
 
-async def relay_stream(attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement) -> Answer:
-    """Return the stream for the caller once its first bytes are here; raises UpstreamFailed when none come."""
+async def relay_stream(
+    attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement, keep_alive_seconds: float
+) -> Answer:
+    """Return the stream for the caller once its first bytes are here; raises UpstreamFailed when none come.
+
+    After each *keep_alive_seconds* of silence the caller gets a comment, which is nothing of the answer.
+    """
     first = b""
     try:
-        first = await _read(attempt, answer)
+        first = await read_some(attempt, answer)
     finally:
         if not first:
             answer.close()
@@ -36,40 +43,43 @@ async def relay_stream(attempt: Attempt, answer: UpstreamAnswer, settlement: Set
     attempt.first_byte_seconds = attempt.upstream_seconds
     headers = [*to_caller(answer.header_items()), *attempt.own_headers(), *_UNBUFFERED]
     attempt.begin_answer(HTTPStatus.OK, headers)
-    return Answer(HTTPStatus.OK, headers, _relay(attempt, answer, settlement, first))
+    return Answer(HTTPStatus.OK, headers, _relay(attempt, answer, settlement, first, keep_alive_seconds))
 
 
 async def _relay(
-    attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement, data: bytes
+    attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement, data: bytes | None, keep_alive_seconds: float
 ) -> AsyncGenerator[bytes, None]:
     """Yield what the caller gets. Closing this generator closes the upstream's connection and settles."""
     stream = attempt.operation.stream(attempt.request)
     error: Operational | None = None
     try:
-        while data:
-            if piece := stream.feed(data):
+        while data != b"":
+            if data is None:
+                yield _KEEP_ALIVE  # between two events: only whole ones are relayed
+            elif piece := stream.feed(data):
+                await settlement.keep(attempt, stream.take_stored())
                 yield attempt.recorded(piece)
-            data = await _read(attempt, answer)
+            data = await _read_soon(attempt, answer, keep_alive_seconds)
         if piece := stream.finish():
             yield attempt.recorded(piece)
         if not stream.is_done:
             raise BrokenStream("a stream that ended without its last event")
     except (BrokenStream, UpstreamFailed) as failure:
         if not stream.is_done:
-            error = _broken(attempt, failure)
+            error = broken(attempt, failure)
+            attempt.failed(of_failure("lost", is_after_head=True), monotonic_seconds())
     except BaseException:  # the client left, or Weir stops and the grace period is over
         _settle(attempt, stream, settlement, "completed" if stream.is_done else "client_left")
         raise
     finally:
         answer.close()
     _settle(attempt, stream, settlement, "upstream_broke" if error or stream.has_error else "completed")
-    if error is not None:
-        attempt.context.fail(error)
-        if not stream.has_error:
-            yield stream.error_event(error.envelope()["error"])
+    if error is not None and (event := _last_event(attempt, stream, error)):
+        yield event
 
 
-async def _read(attempt: Attempt, answer: UpstreamAnswer) -> bytes:
+async def read_some(attempt: Attempt, answer: UpstreamAnswer) -> bytes:
+    """Return the next bytes of an answer's body, b"" at its end; raises UpstreamFailed."""
     started = monotonic_seconds()
     try:
         return await answer.read_some()
@@ -77,7 +87,16 @@ async def _read(attempt: Attempt, answer: UpstreamAnswer) -> bytes:
         attempt.upstream_seconds += monotonic_seconds() - started
 
 
-def _broken(attempt: Attempt, failure: BrokenStream | UpstreamFailed) -> Operational:
+async def _read_soon(attempt: Attempt, answer: UpstreamAnswer, patience_seconds: float) -> bytes | None:
+    started = monotonic_seconds()
+    try:
+        return await answer.read_soon(patience_seconds)
+    finally:
+        attempt.upstream_seconds += monotonic_seconds() - started
+
+
+def broken(attempt: Attempt, failure: BrokenStream | UpstreamFailed) -> Operational:
+    """Return the error that says why an answer ended in its middle."""
     name = attempt.target.upstream.name
     error: Operational
     if isinstance(failure, BrokenStream):
@@ -90,11 +109,19 @@ def _broken(attempt: Attempt, failure: BrokenStream | UpstreamFailed) -> Operati
     return error
 
 
+def _last_event(attempt: Attempt, stream: EventStream, error: Operational) -> bytes:
+    """Return the event that says how the stream broke, b"" when the upstream has sent one."""
+    attempt.context.fail(error)
+    return b"" if stream.has_error else stream.error_event(error.envelope()["error"])
+
+
 def _settle(attempt: Attempt, stream: EventStream, settlement: Settlement, outcome: Outcome) -> None:
     """Settle with the usage that the stream reported, or else with what was relayed of it, counted."""
     tokens = stream.relayed_tokens() if stream.usage is None else 0
     attempt.answered_model = bounded_text(stream.answered_model)
     attempt.service_tier = bounded_text(stream.service_tier)
+    if stream.usage is None and settlement.postpone(attempt, stream.stored):
+        return
     if stream.usage is not None:
         settlement.settle(attempt, outcome, stream.usage, HTTPStatus.OK)
     else:

@@ -3,6 +3,8 @@
 The cheap bound, a token for each byte, comes first; the input is counted exactly only for a call that it keeps out.
 """
 
+from typing import Final
+
 from app.budgets.admission import Demand, Grant, Shortfall
 from app.budgets.budget import Payer
 from app.budgets.reservation import Reservation
@@ -16,6 +18,8 @@ from app.idempotency.service import IdempotencyService
 from app.money_errors import BudgetSpent, IdempotencyKeyInUse
 from app.prices.service import Bound, Ceiling, PriceService
 from app.setting_groups import Budgets as BudgetsSettings
+
+_NOTHING: Final = Nano(0)
 
 
 class ReservationDesk:
@@ -35,15 +39,17 @@ class ReservationDesk:
         self._counts = counts
         self._settings = settings
 
-    async def find_kept(self, attempt: Attempt, claim: KeyClaim) -> tuple[str, StoredAnswer] | None:
-        """Return the request id and the answer that are kept for an idempotency key; else claim it with *attempt*.
+    def admit(self) -> None:
+        """Raise Unavailable when a call made now could not be written: it must not be sent upstream, nor answered."""
+        self._budgets.admit()
+
+    async def find_kept(self, claim: KeyClaim) -> tuple[str, StoredAnswer] | Record:
+        """Return the request id and the answer that are kept for an idempotency key; else what claims and keeps it.
 
         Raises IdempotencyKeyReused, IdempotencyKeyInUse or DatabaseUnavailable.
         """
         kept = await self._idempotency.find(claim)
-        if kept is None:
-            attempt.record = Record(claim, self._idempotency.answer_size_bytes_max)
-        return kept
+        return kept or Record(claim, self._idempotency.answer_size_bytes_max)
 
     async def make(self, attempt: Attempt) -> None:
         """Commit the reservation of *attempt* and note in it what is held, and the body with its cap.
@@ -114,7 +120,10 @@ class ReservationDesk:
 
     def _price(self, attempt: Attempt, bound: Bound) -> tuple[Ceiling, Demand | None]:
         """Return the ceiling of an attempt and what it asks its budgets for, None where its model has no price."""
-        ceiling = self._prices.ceiling(attempt.target.model, attempt.request.service_tier, bound, attempt.started_at)
+        if attempt.operation.is_free:
+            return Ceiling(_NOTHING, None), Demand(_NOTHING, _NOTHING, _NOTHING)
+        model = self._priced_model(attempt)
+        ceiling = self._prices.ceiling(model, attempt.request.service_tier, bound, attempt.started_at)
         return ceiling, None if ceiling.price_id is None else self._demand(attempt, bound, ceiling.nano)
 
     def _demand(self, attempt: Attempt, bound: Bound, ceiling_nano: Nano) -> Demand:
@@ -122,7 +131,7 @@ class ReservationDesk:
             return Demand(ceiling_nano, ceiling_nano, ceiling_nano)
         capped, least = (
             self._prices.ceiling(
-                attempt.target.model,
+                self._priced_model(attempt),
                 attempt.request.service_tier,
                 bound._replace(output_tokens=cap),
                 attempt.started_at,
@@ -142,8 +151,15 @@ class ReservationDesk:
         attempt.body = attempt.operation.capped(attempt.body, attempt.output_tokens_cap)
 
     def _output_tokens_within(self, attempt: Attempt, bound: Bound) -> int:
-        model, service_tier = attempt.target.model, attempt.request.service_tier
+        model, service_tier = self._priced_model(attempt), attempt.request.service_tier
         return self._prices.output_tokens_within(model, service_tier, bound, attempt.ceiling_nano, attempt.started_at)
+
+    def _priced_model(self, attempt: Attempt) -> str:
+        """Return the name under which the model has a price: its callers', or else its upstream's."""
+        model, sent_model = attempt.target.model, attempt.target.sent_model
+        if model == sent_model or self._prices.has_price(model, attempt.started_at):
+            return model
+        return sent_model
 
 
 def _payer(attempt: Attempt) -> Payer:

@@ -17,7 +17,9 @@ from app.deps import shows_key_in_docs
 from app.gateway.answer import Answer, Inbound
 from app.gateway.operations.chat import ChatCompletions
 from app.gateway.operations.operation import Operation
-from app.gateway.schemas import CHAT_COMPLETIONS_DOCS
+from app.gateway.operations.speech import Speech
+from app.gateway.operations.transcriptions import Transcriptions, Translations
+from app.gateway.schemas import CHAT_COMPLETIONS_DOCS, ERRORS
 from app.gateway.service import GatewayService
 from app.keys.auth import authenticate_project
 from app.observability.context import CallContext, call_context
@@ -47,15 +49,17 @@ class MeteredCall(Response):
         request = self._operation.read(await http.body(), http.headers)
         # A plain call is finished for a caller who left: only its whole answer says what it cost. And so is one with an
         # idempotency key: its caller will ask again.
-        is_cancelled = request.streamed and "idempotency-key" not in http.headers
+        is_relayed = request.streamed or self._operation.relays_bytes
+        is_cancelled = is_relayed and "idempotency-key" not in http.headers
         inbound = Inbound(http.headers.raw, http.url.query)
         async with departure_cancels(receive, context) if is_cancelled else nullcontext():
             answer = await gateway.run(caller, self._operation, request, inbound, context)
-            await _send(answer, send)
+            await send_answer(answer, send)
 
 
 router = APIRouter(route_class=MeteredRoute, tags=["Chat"], dependencies=[shows_key_in_docs])
 _CHAT = ChatCompletions()
+_SPEECH, _TRANSCRIPTIONS, _TRANSLATIONS = Speech(), Transcriptions(), Translations()
 
 
 @router.post("/chat/completions", summary="Create a chat completion", **CHAT_COMPLETIONS_DOCS)
@@ -68,7 +72,26 @@ async def create_chat_completion(_: Request) -> Response:
     return MeteredCall(_CHAT)
 
 
-async def _send(answer: Answer, send: Send) -> None:
+@router.post("/audio/speech", summary="Turn text into sound", tags=["Audio"], responses=ERRORS)
+async def create_speech(_: Request) -> Response:
+    """Answer with the sound as it comes, or with `"stream_format": "sse"` in server-sent events."""
+    return MeteredCall(_SPEECH)
+
+
+@router.post("/audio/transcriptions", summary="Write down what is said", tags=["Audio"], responses=ERRORS)
+async def create_transcription(_: Request) -> Response:
+    """Answer in the `response_format` of the form, or with `stream=true` in server-sent events."""
+    return MeteredCall(_TRANSCRIPTIONS)
+
+
+@router.post("/audio/translations", summary="Write down in English what is said", tags=["Audio"], responses=ERRORS)
+async def create_translation(_: Request) -> Response:
+    """Answer in the `response_format` of the form."""
+    return MeteredCall(_TRANSLATIONS)
+
+
+async def send_answer(answer: Answer, send: Send) -> None:
+    """Send *answer*, and close its generator whatever happens."""
     start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
     if isinstance(answer.body, bytes):
         answer.headers.append((b"content-length", str(len(answer.body)).encode()))

@@ -1,32 +1,28 @@
 """The life of a call, from a caller that is known and a request that was read to an answer on its way."""
 
 from functools import partial
-from http import HTTPStatus
 from typing import Final
 
-from app.core.clock import Clock, monotonic_seconds
+from app.core.clock import Clock
 from app.core.ids import new_uuid7
-from app.gateway.answer import Answer, Inbound
-from app.gateway.attempt import Attempt
+from app.gateway.answer import Answer, Inbound, lasting
+from app.gateway.attempt import Attempt, Record
+from app.gateway.cache_service import AnswerCache
+from app.gateway.dispatch_service import Dispatcher
 from app.gateway.explanation import Explanation
-from app.gateway.limit_demand import demand_of, shows, without_limits
+from app.gateway.limit_demand import demand_of
 from app.gateway.operations.operation import MeteredRequest, Operation
-from app.gateway.relay import abandoned, bounded_text, failed, relay_plain
-from app.gateway.relay_stream import relay_stream
 from app.gateway.reservation_service import ReservationDesk
-from app.gateway.settlement import Settlement
 from app.idempotency.key import StoredAnswer, read_key
 from app.keys.caller import Caller
-from app.ledger.service import LedgerService
 from app.limits.payer import payer_of
 from app.limits.service import LimitService
 from app.observability.context import CallContext
-from app.upstreams.answer import UpstreamAnswer
-from app.upstreams.failure import UpstreamFailed
-from app.upstreams.routing import Plan
+from app.upstreams.routing import Target
 from app.upstreams.service import UpstreamService
 
-_EVENT_STREAM: Final = "text/event-stream"
+_SDK_SAYS: Final = (b"x-stainless-retry-count", b"x-stainless-read-timeout")
+"""How often the caller's SDK has sent the call before, and how long it waits for an answer."""
 
 
 class GatewayService:
@@ -36,16 +32,16 @@ class GatewayService:
         self,
         upstreams: UpstreamService,
         reservations: ReservationDesk,
-        ledger: LedgerService,
         limits: LimitService,
-        settlement: Settlement,
+        cache: AnswerCache,
+        dispatcher: Dispatcher,
         clock: Clock,
     ) -> None:
         self._upstreams = upstreams
         self._reservations = reservations
-        self._ledger = ledger
         self._limits = limits
-        self._settlement = settlement
+        self._cache = cache
+        self._dispatcher = dispatcher
         self._clock = clock
 
     async def run(
@@ -58,56 +54,58 @@ class GatewayService:
     ) -> Answer:
         """Return the answer to *request*, its cost settled when the answer ends; raises a WeirError.
 
-        The story, one level of calls: plan, acquire a place in every limit, reserve the most that it can cost, send,
-        relay, and on the way out settlement, which also gives the place back.
+        The story, one level of calls: plan, acquire a place in every limit, look whether the answer is kept, choose an
+        upstream, and there reserve the most that it can cost, send, relay, and on the way out settlement, which also
+        gives the place back.
         """
+        _note(context, operation, request)
         plan = self._upstreams.plan_for(caller, request.model)
-        self._ledger.admit()
-        attempt = self._begin(caller, operation, request, plan, context)
-        claim = read_key(inbound.values(b"idempotency-key"), caller.key_id, operation.path, request.body)
-        if claim is not None and (kept := await self._reservations.find_kept(attempt, claim)) is not None:
-            return _replay(kept)
-        attempt.lease = await self._limits.acquire(payer_of(caller, request.model), partial(demand_of, attempt))
+        self._reservations.admit()
+        plan = await self._dispatcher.narrow(_project(caller), plan, request)
+        record = None
+        claim = read_key(inbound.values(b"idempotency-key"), caller.key_id, operation.path, request.identity)
+        if claim is not None:
+            kept = await self._reservations.find_kept(claim)
+            if not isinstance(kept, Record):
+                return _replay(*kept)
+            record = kept
+        place = self._cache.place_of(caller, operation, request, inbound)
+        payer = payer_of(caller, request.model)
+        lease = await self._limits.acquire(payer, partial(demand_of, operation, request))
         try:
-            await self._reservations.make(attempt)
+            if (kept_answer := await self._cache.find(place, caller, request, context, lease)) is not None:
+                return kept_answer
+            tries = self._upstreams.tries(plan, *map(inbound.value, _SDK_SAYS))
+            target, ticket = self._upstreams.begin(tries)
         except BaseException:  # a call that was not made is counted nowhere
-            self._limits.release(attempt.lease)
+            self._limits.release(lease)
             raise
-        try:
-            answer = await self._send(attempt, inbound)
-            relay = relay_stream if _is_stream(answer) else relay_plain
-            return shows(await relay(attempt, answer, self._settlement), attempt.lease)
-        except UpstreamFailed as failure:
-            raise failed(attempt, failure, self._settlement) from failure
-        except BaseException:  # most likely the client left, or Weir stops and the grace period is over
-            if not attempt.is_settled:
-                abandoned(attempt, self._settlement)
-            raise
+        attempt = self._attempt(caller, operation, request, target, context)
+        attempt.payer, attempt.lease, attempt.record, attempt.ticket = payer, lease, record, ticket
+        answer = await self._dispatcher.answer(attempt, tries, inbound)
+        return await self._cache.keep(place, answer, context.outcome)
 
     async def explain(
         self, caller: Caller, operation: Operation, request: MeteredRequest, context: CallContext
     ) -> Explanation:
         """Return what `run` would do with *request* now; nothing is sent, held or written."""
-        attempt = self._begin(caller, operation, request, self._upstreams.plan_for(caller, request.model), context)
-        charges = self._limits.charges(payer_of(caller, request.model), partial(demand_of, attempt))
+        _note(context, operation, request)
+        plan = await self._dispatcher.narrow(_project(caller), self._upstreams.plan_for(caller, request.model), request)
+        target = plan.targets[0]
+        attempt = self._attempt(caller, operation, request, target, context)
+        charges = self._limits.charges(payer_of(caller, request.model), partial(demand_of, operation, request))
         verdict = await self._limits.look(charges)
         return (await self._reservations.explain(attempt))._replace(charges=charges, verdict=verdict)
 
-    def _begin(
-        self, caller: Caller, operation: Operation, request: MeteredRequest, plan: Plan, context: CallContext
+    def _attempt(
+        self, caller: Caller, operation: Operation, request: MeteredRequest, target: Target, context: CallContext
     ) -> Attempt:
-        assert caller.project_id is not None, "an admin key reached the gateway"  # noqa: S101 - the door refuses them
-        context.operation = operation.name
-        context.model = request.model
-        target = plan.targets[0]
-        context.upstream = target.upstream.name
-        context.streamed = request.streamed
         started_at = self._clock()
         return Attempt(
             id=new_uuid7(int(started_at.timestamp() * 1_000)),
             context=context,
             key_id=caller.key_id,
-            project_id=caller.project_id,
+            project_id=_project(caller),
             user_id=caller.user_id,
             operation=operation,
             request=request,
@@ -116,34 +114,23 @@ class GatewayService:
             body=request.body,
         )
 
-    async def _send(self, attempt: Attempt, inbound: Inbound) -> UpstreamAnswer:
-        sent_seconds = monotonic_seconds()
-        try:
-            answer = await self._upstreams.send(
-                attempt.target.upstream,
-                "POST",
-                attempt.operation.path + (inbound.query and f"?{inbound.query}"),
-                headers=inbound.headers,
-                context=attempt.context,
-                body=attempt.body,
-            )
-        finally:
-            attempt.upstream_seconds = monotonic_seconds() - sent_seconds
-        attempt.upstream_request_id = bounded_text(answer.headers.get("x-request-id"))
-        return answer
+
+def _project(caller: Caller) -> str:
+    assert caller.project_id is not None, "an admin key reached the gateway"  # noqa: S101 - the door refuses them
+    return caller.project_id
 
 
-def _replay(kept: tuple[str, StoredAnswer]) -> Answer:
+def _note(context: CallContext, operation: Operation, request: MeteredRequest) -> None:
+    context.operation = operation.name
+    context.model = request.model
+    context.streamed = request.streamed
+
+
+def _replay(request_id: str, answer: StoredAnswer) -> Answer:
     """Return the answer that was kept, at no cost, with the name of the request that it was made for."""
-    request_id, answer = kept
     own = [
         (b"idempotent-replayed", b"true"),
         (b"x-weir-original-request-id", request_id.encode()),
         (b"x-weir-cost-usd", b"0"),
     ]
-    return Answer(answer.status, [*without_limits(answer.headers), *own], answer.body)
-
-
-def _is_stream(answer: UpstreamAnswer) -> bool:
-    content_type = answer.headers.get("content-type", "")
-    return answer.status == HTTPStatus.OK and content_type.lower().startswith(_EVENT_STREAM)
+    return Answer(answer.status, [*lasting(answer.headers), *own], answer.body)

@@ -1,12 +1,16 @@
 """Ends an attempt at an upstream: the one ledger entry that says how, and what it counts in its limits."""
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from app.budgets.service import BudgetService
 from app.core.clock import Clock, monotonic_seconds
 from app.core.money import Nano
 from app.gateway.attempt import Attempt
+from app.gateway.custody_service import Custody
 from app.gateway.limit_demand import used
+from app.gateway.operations.operation import Answered
+from app.gateway.stream import StoredObject
 from app.ledger.entries import Ending, Entry, Outcome
 from app.limits.service import LimitService
 from app.prices.service import Charge, PriceService
@@ -19,31 +23,74 @@ _WHOLE: Final = ("completed", "no_usage")
 _COLUMNS: Final = frozenset(Entry._fields)
 ANSWER_NOT_KEPT: Final = "answer_not_kept"
 """Flag of an entry whose answer was too long to be kept for its idempotency key, which is free again."""
+AT_CEILING: Final = "at_ceiling"
+"""Flag of an entry that costs all that was reserved: what the call used could not be found out."""
 OVERRUN: Final = "overrun"
 """Flag of an entry that costs more than was reserved: the upstream did not keep to the cap it was given."""
+
+
+Postpone = Callable[[Attempt, str], None]
+"""Takes over an attempt whose upstream goes on with the response of this id."""
 
 
 class Settlement:
     """Ends attempts: each exactly once, in exactly one of four ways."""
 
-    def __init__(self, prices: PriceService, budgets: BudgetService, limits: LimitService, clock: Clock) -> None:
+    def __init__(
+        self, prices: PriceService, budgets: BudgetService, limits: LimitService, custody: Custody, clock: Clock
+    ) -> None:
         self._prices = prices
         self._budgets = budgets
         self._limits = limits
+        self.custody = custody
+        """Knows whose is what upstreams keep."""
         self._clock = clock
+        self._postpone: Postpone | None = None
 
     def settle(self, attempt: Attempt, outcome: Outcome, usage: Usage, status: int) -> Nano:
-        """End *attempt* with the usage that the upstream reported; return what it costs.
+        """End *attempt* with the usage that the upstream reported; return what the call costs so far.
 
         *status*, here and below, is the HTTP status that the caller gets.
         """
         return self._end(attempt, "settled", outcome, usage, status)
 
     def estimate(self, attempt: Attempt, outcome: Outcome, output_tokens: int, status: int) -> Nano:
-        """End *attempt* without a report: what its request uses and *output_tokens*, counted by us. Return its cost."""
+        """End *attempt* without a report: what its request uses and *output_tokens*, counted by us. Return the same."""
+        return self._end(attempt, "estimated", outcome, self._estimated(attempt, output_tokens), status)
+
+    def measure(self, attempt: Attempt, answered: Answered, status: int) -> Nano:
+        """End *attempt* after a whole answer that does not say what it used. Return the same.
+
+        What is only estimated of it makes it an estimate, unless that part of it is for free.
+        """
+        known = answered.usage or _NO_USAGE
+        likely = self._estimated(attempt, answered.output_tokens)
+        if self._charge(attempt, likely).cost > self._charge(attempt, known).cost:
+            return self._end(attempt, "estimated", "no_usage", likely, status)
+        return self.settle(attempt, "completed", known, status)
+
+    def charge_ceiling(self, attempt: Attempt, status: int) -> None:
+        """End *attempt*, of which nobody can say any more what it used, at the most that it can cost."""
         usage = attempt.operation.estimated(attempt.request)
-        usage = usage._replace(output_tokens=usage.output_tokens + output_tokens)
-        return self._end(attempt, "estimated", outcome, usage, status)
+        self._end(attempt, "estimated", "no_usage", usage, status, at_ceiling=True)
+
+    async def keep(self, attempt: Attempt, stored: Sequence[StoredObject]) -> None:
+        """Have it written whose *stored* is before the caller of *attempt* sees its ids."""
+        await self.custody.keep(attempt.project_id, attempt.target.upstream.name, stored)
+
+    def postpone_with(self, postpone: Postpone) -> None:
+        """Let *postpone* take over attempts with which their upstreams go on after their answers."""
+        self._postpone = postpone
+
+    def postpone(self, attempt: Attempt, stored: Sequence[StoredObject]) -> bool:
+        """Leave *attempt* open until its upstream says what it used, if it goes on with one of *stored*; tell so."""
+        response_id = next((each.id for each in stored if each.kind == "response"), None)
+        if not attempt.request.is_background or response_id is None or self._postpone is None:
+            return False
+        if attempt.ticket is not None:
+            attempt.ticket.end()
+        self._postpone(attempt, response_id)
+        return True
 
     def release(self, attempt: Attempt, status: int) -> None:
         """End *attempt* for nothing: the upstream refused it."""
@@ -53,21 +100,23 @@ class Settlement:
         """End *attempt* without an entry: nothing was sent."""
         self._mark(attempt)
         self._limits.adjust(attempt.lease, used(_NO_USAGE))
-        self._budgets.release(attempt.id)
+        attempt.settled = self._budgets.release(attempt.id)
 
     def _mark(self, attempt: Attempt) -> None:
         if attempt.is_settled:
             raise RuntimeError(f"an attempt of request {attempt.context.request_id} ended twice")
         attempt.is_settled = True
+        if attempt.ticket is not None:
+            attempt.ticket.end()
 
-    def _end(self, attempt: Attempt, ending: Ending, outcome: Outcome, usage: Usage, status: int) -> Nano:
+    def _end(
+        self, attempt: Attempt, ending: Ending, outcome: Outcome, usage: Usage, status: int, *, at_ceiling: bool = False
+    ) -> Nano:
         self._mark(attempt)
-        charge = _FREE if ending == "released" else self._charge(attempt, usage)
-        if ending == "estimated" and charge.price is not None:  # no more than the call can have cost
-            charge = charge._replace(cost=min(charge.cost, attempt.ceiling_nano))
+        charge = self._charge_of(attempt, ending, usage, at_ceiling=at_ceiling)
         now = self._clock()
-        total_seconds = monotonic_seconds() - attempt.context.started_seconds
-        self._budgets.settle(
+        total_seconds = monotonic_seconds() - attempt.context.started_seconds - attempt.before_seconds
+        attempt.settled = self._budgets.settle(
             Entry(
                 id=attempt.id,
                 settled_at=now,
@@ -105,13 +154,36 @@ class Settlement:
             ),
             attempt.record.answer() if attempt.record is not None and outcome in _WHOLE else None,
         )
-        self._limits.adjust(attempt.lease, used(usage))
+        self._limits.adjust(attempt.lease, used(usage, None if ending == "released" else attempt.request))
         _note(attempt, outcome, usage, charge.cost)
-        return charge.cost
+        return attempt.context.cost_nano or _NOTHING
+
+    def _estimated(self, attempt: Attempt, output_tokens: int) -> Usage:
+        usage = attempt.operation.estimated(attempt.request)
+        output_tokens += usage.output_tokens
+        drawn = output_tokens if attempt.request.bound.draws else 0
+        usage = usage._replace(output_tokens=output_tokens, output_image_tokens=drawn)
+        if not usage.audio_seconds:
+            return usage
+        # Sound is billed by its tokens or by its length, as its price says; in doubt the dearer counts, never both.
+        ways = usage._replace(audio_seconds=0), Usage(audio_seconds=usage.audio_seconds)
+        return max(ways, key=lambda way: self._charge(attempt, way).cost)
+
+    def _charge_of(self, attempt: Attempt, ending: Ending, usage: Usage, *, at_ceiling: bool) -> Charge:
+        charge = _FREE if ending == "released" else self._charge(attempt, usage)
+        if at_ceiling:
+            return charge._replace(cost=attempt.ceiling_nano, flags=(*charge.flags, AT_CEILING))
+        if ending == "estimated" and charge.price is not None:  # no more than the call can have cost
+            return charge._replace(cost=min(charge.cost, attempt.ceiling_nano))
+        return charge
 
     def _charge(self, attempt: Attempt, usage: Usage) -> Charge:
-        models = (attempt.answered_model, attempt.target.model) if attempt.answered_model else (attempt.target.model,)
-        return self._prices.charge(models, attempt.service_tier, usage, attempt.started_at)
+        if attempt.operation.is_free:
+            return _FREE
+        target = attempt.target
+        models = (attempt.answered_model or target.model, target.model, target.sent_model)
+        variants = [f"{model}/{variant}" for model in models for variant in attempt.request.variants]
+        return self._prices.charge((*variants, *models), attempt.service_tier, usage, attempt.started_at)
 
 
 def _flags(attempt: Attempt, charge: Charge) -> tuple[str, ...]:
@@ -138,5 +210,5 @@ def _note(attempt: Attempt, outcome: Outcome, usage: Usage, cost: Nano) -> None:
     context.input_tokens = usage.input_tokens
     context.cached_input_tokens = usage.cached_input_tokens
     context.output_tokens = usage.output_tokens
-    context.cost_nano = cost
+    context.cost_nano = Nano((context.cost_nano or 0) + cost)
     context.upstream_seconds = attempt.upstream_seconds

@@ -19,8 +19,8 @@ _MESSAGE_DEPTH: Final = 3
 def replace_member(body: bytes, name: str, value: bytes) -> bytes:
     """Return the JSON object in *body* with *value* for its member *name*, every other byte as it came.
 
-    The member must be there. Of several with this name the last is replaced: it is the one that parsers believe
-    (RFC 8259, section 4).
+    Of several with this name the last is replaced: it is the one that parsers believe (RFC 8259, section 4). Where
+    there is none, it goes in front of the others; the object must have some.
     """
     depth, start, end = 0, 0, 0
     for token in _TOKEN.finditer(body):
@@ -35,7 +35,15 @@ def replace_member(body: bytes, name: str, value: bytes) -> bytes:
             start = token.end()
             scalar = _SCALAR.match(body, start)
             end = -1 if scalar is None else scalar.end()
+    if not start:
+        return put_in_front(body, b'"%b":%b,' % (name.encode(), value))
     return body[:start] + value + body[end:]
+
+
+def put_in_front(body: bytes, member: bytes) -> bytes:
+    """Return the JSON object in *body*, which has members, with *member* before them; it is written with its comma."""
+    start = body.index(b"{") + 1
+    return body[:start] + member + body[start:]
 
 
 def find_repeated(body: bytes, names: AbstractSet[str], message_names: AbstractSet[str]) -> str | None:

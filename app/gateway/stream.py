@@ -6,18 +6,26 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import orjson
 
 from app.prices.usage import Usage
 
-EVENT_BYTES_MAX: Final = 16_777_216
-
 _EVENT_ENDS: Final = (b"\n\n", b"\n\r\n")
+_EVENT_END_BYTES: Final = 3
 _BETWEEN_EVENTS: Final = re.compile(rb"\n(?:\r?\n)+")
 _RELAYED_BYTES_MAX: Final = 32_768
+
+
+class StoredObject(NamedTuple):
+    """Something that an upstream keeps."""
+
+    id: str
+    kind: str
+    """Such as `response`."""
 
 
 class BrokenStream(Exception):
@@ -36,6 +44,7 @@ class EventStream(ABC):
     cannot be met in what a model wrote; nor can a line break, so what starts a line starts an event's line."""
     END: ClassVar[re.Pattern[bytes]]
     """In the event that ends a stream as it should."""
+    EVENT_BYTES_MAX: ClassVar[int] = 16_777_216
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
@@ -45,9 +54,10 @@ class EventStream(ABC):
         """The upstream has sent an error event of its own."""
         self.answered_model: object = None
         self.service_tier: object = None
-        self.object_id: str | None = None
-        """Of what the upstream stores from now on, once an event has said so."""
-        self._pending = b""
+        self.stored: list[StoredObject] = []
+        """What the upstream stores from now on, as far as events have said so."""
+        self._stored_taken = 0
+        self._pending = bytearray()
         self._relayed = bytearray()
         self._counted_tokens = 0
 
@@ -68,14 +78,17 @@ class EventStream(ABC):
 
         Raises BrokenStream when an event does not end within `EVENT_BYTES_MAX`.
         """
-        data = self._pending + data if self._pending else data
-        end = max((at + len(end) for end in _EVENT_ENDS if (at := data.rfind(end)) >= 0), default=0)
+        # What waits for its end was searched already, and is only appended to: an event may be a picture.
+        searched = max(0, len(self._pending) - _EVENT_END_BYTES + 1)
+        self._pending += data
+        ends = (at + len(end) for end in _EVENT_ENDS if (at := self._pending.rfind(end, searched)) >= 0)
+        end = max(ends, default=0)
         if not end:
-            if len(data) > EVENT_BYTES_MAX:
-                raise BrokenStream(f"an event longer than {EVENT_BYTES_MAX} bytes")
-            self._pending = data
+            if len(self._pending) > self.EVENT_BYTES_MAX:
+                raise BrokenStream(f"an event longer than {self.EVENT_BYTES_MAX} bytes")
             return b""
-        block, self._pending = data[:end], data[end:]
+        block = bytes(self._pending[:end])
+        del self._pending[:end]
         if self.NOTABLE.search(block):
             block = self._read(block)
         self._relayed += block
@@ -87,6 +100,12 @@ class EventStream(ABC):
     def finish(self) -> bytes:
         """Return what is left to relay when the upstream has ended: its end counts without the empty line too."""
         return self.feed(b"\n\n") if self.END.search(self._pending) else b""
+
+    def take_stored(self) -> Sequence[StoredObject]:
+        """Return what of `stored` was not returned before."""
+        taken = self._stored_taken
+        self._stored_taken = len(self.stored)
+        return self.stored[taken:]
 
     def relayed_tokens(self) -> int:
         """Return about how many tokens were relayed: at least one for each event with text in it."""

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from app.prices.usage import Usage
 
-_TOKENS_MAX: Final = 10_000_000_000
+TOKENS_MAX: Final = 10_000_000_000
 """More than any call can use; a larger number is not a count of anything."""
 _BYTES_PER_TOKEN: Final = 4
 _MEDIA: Final = ("image_url", "input_audio", "file")
@@ -33,10 +33,15 @@ def chat_usage(reported: object) -> Usage | None:
     }
     usage: dict[str, int] = {}
     for name, count in counts.items():
-        if type(count) is not int or not 0 <= count <= _TOKENS_MAX:
+        if type(count) is not int or not 0 <= count <= TOKENS_MAX:
             return None
         usage[name] = count
     return Usage(**usage)
+
+
+def prompt_usage(reported: object) -> Usage | None:
+    """Return the same of a call that may generate nothing, and then does not say so: embeddings, completions."""
+    return chat_usage({"completion_tokens": 0, **reported}) if isinstance(reported, dict) else None
 
 
 def _detail(details: object, name: str) -> object:

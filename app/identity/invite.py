@@ -27,6 +27,10 @@ class InviteRecord(NamedTuple):
             return "accepted"
         return "pending" if now < self.expires_at else "expired"
 
+    def facts(self, now: datetime) -> tuple[object, ...]:
+        """Return all that it says."""
+        return *self, self.status(now)
+
 
 class NewInvite(NamedTuple):
     """Whom to invite, as what, and into which projects; None for the project that everybody starts in."""

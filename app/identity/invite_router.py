@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 
 from app.core.clock import utc_now
+from app.core.version_tags import record_tag
 from app.core.wire import Deleted, Id, ListQuery
-from app.deps import CallerDep, InvitesDep
+from app.deps import CallerDep, IfMatch, InvitesDep
 from app.identity.invite_schemas import Invite, InviteBody, InviteList, SentInvite
 from app.identity.user_service import Editor
 from app.observability.conditional import ConditionalRoute
@@ -30,13 +31,15 @@ async def create_invite(body: InviteBody, invites: InvitesDep, caller: CallerDep
 
 
 @router.get("/{invite_id}", summary="One invite")
-async def get_invite(invite_id: _InviteId, invites: InvitesDep) -> Invite:
+async def get_invite(invite_id: _InviteId, response: Response, invites: InvitesDep) -> Invite:
     """Return one invite, without its token."""
-    return Invite.of(await invites.get(invite_id), utc_now())
+    invite, now = await invites.get(invite_id), utc_now()
+    response.headers["etag"] = record_tag(invite.facts(now))
+    return Invite.of(invite, now)
 
 
 @router.delete("/{invite_id}", summary="Take an invite back")
-async def delete_invite(invite_id: _InviteId, invites: InvitesDep) -> Deleted:
+async def delete_invite(invite_id: _InviteId, invites: InvitesDep, if_match: IfMatch = None) -> Deleted:
     """Delete an invite that was not accepted: its token stops working at once."""
-    await invites.delete(invite_id)
+    await invites.delete(invite_id, if_match)
     return Deleted(id=invite_id, object="organization.invite.deleted")

@@ -12,6 +12,7 @@ from app.core.clock import Clock
 from app.core.db import Database
 from app.core.ids import new_id
 from app.core.pagination import Page, Paging
+from app.core.version_tags import require_meant
 from app.errors import InvalidRequest, NotFound
 from app.identity import invite_repository as repository
 from app.identity import repository as users
@@ -101,10 +102,11 @@ class InviteService:
                 raise InvalidRequest("Invalid value for 'after': there is no such invite.", param="after")
             return Page.of(await repository.list_invites(tx, paging, after), paging.limit)
 
-    async def delete(self, invite_id: str) -> None:
-        """Take an invite back; raises NotFound, InviteAccepted."""
+    async def delete(self, invite_id: str, if_match: str | None = None) -> None:
+        """Take an invite back; raises NotFound, InviteAccepted, PreconditionFailed."""
         async with self._db.transaction() as tx:
             invite = _found(await repository.find_invite(tx, invite_id, lock=True))
+            require_meant(if_match, invite.facts(self._clock()))
             if invite.accepted_at is not None:
                 raise InviteAccepted
             await repository.delete_invite(tx, invite_id)

@@ -17,6 +17,10 @@ class PeopleService:
         """Return a person."""
         return (await self.find_many([user_id])).get(user_id)
 
+    async def exists(self, user_id: str) -> bool:
+        """Tell whether there is a person with this id."""
+        return await self.find(user_id) is not None
+
     async def find_by_email(self, email: str) -> UserRecord | None:
         """Return the person with this e-mail address, however it is written."""
         try:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from app.deps import CallerDep, UsersDep
+from app.deps import CallerDep, IfMatch, UsersDep
 from app.errors import NotFound
 from app.identity.role_names import DESCRIPTIONS, find_role
 from app.identity.roles import Role
@@ -50,10 +50,12 @@ async def list_user_roles(user_id: UserId, query: _Query, users: UsersDep) -> Ro
 
 
 @router.post("/users/{user_id}/roles", summary="Give somebody a role")
-async def create_user_role(user_id: UserId, body: UserRoleBody, users: UsersDep, caller: CallerDep) -> UserRole:
-    """Set the one role that a person has in the organization."""
+async def create_user_role(
+    user_id: UserId, body: UserRoleBody, users: UsersDep, caller: CallerDep, if_match: IfMatch = None
+) -> UserRole:
+    """Set the one role that a person has in the organization; the `ETag` is the person's."""
     role = _found(body.role_id)
-    user = await users.update_role(user_id, role, Editor(caller.organization_role))
+    user = await users.update_role(user_id, role, Editor(caller.organization_role, if_match))
     return UserRole(user=User.of(user), role=OrganizationRole.of(role))
 
 
@@ -64,10 +66,12 @@ async def get_user_role(user_id: UserId, role_id: _RoleId, users: UsersDep) -> O
 
 
 @router.delete("/users/{user_id}/roles/{role_id}", summary="Take a role from somebody")
-async def delete_user_role(user_id: UserId, role_id: _RoleId, users: UsersDep, caller: CallerDep) -> UserRoleDeleted:
-    """Make a member of a person who has this role."""
+async def delete_user_role(
+    user_id: UserId, role_id: _RoleId, users: UsersDep, caller: CallerDep, if_match: IfMatch = None
+) -> UserRoleDeleted:
+    """Make a member of a person who has this role; the `ETag` is the person's."""
     await _role_of(users, user_id, role_id)
-    await users.update_role(user_id, "member", Editor(caller.organization_role))
+    await users.update_role(user_id, "member", Editor(caller.organization_role, if_match))
     return UserRoleDeleted()
 
 

@@ -35,13 +35,20 @@ async def get_user(user_id: UserId, response: Response, users: UsersDep) -> User
 
 @router.post("/{user_id}", summary="Give somebody another role")
 async def update_user(
-    user_id: UserId, body: UserUpdate, users: UsersDep, caller: CallerDep, if_match: IfMatch = None
+    user_id: UserId,
+    body: UserUpdate,
+    response: Response,
+    users: UsersDep,
+    caller: CallerDep,
+    if_match: IfMatch = None,
 ) -> User:
     """Set what a person is in the organization, on every replica within a second.
 
     Only an owner makes or unmakes owners, and the last one stays.
     """
-    return User.of(await users.update_role(user_id, _wanted(body), Editor(caller.organization_role, if_match)))
+    user = await users.update_role(user_id, _wanted(body), Editor(caller.organization_role, if_match))
+    response.headers["etag"] = version_tag(user.version)
+    return User.of(user)
 
 
 @router.delete("/{user_id}", summary="Take somebody out of the organization")

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from app.core.pagination import Order, Page
 from app.core.wire import Id, Listed, ListQuery, example_of, list_example, page_of
+from app.errors import InvalidRequest
 from app.identity.person import UserRecord
 from app.identity.role_names import DESCRIPTIONS, RoleName, id_of, name_of, permissions_of
 from app.identity.roles import Role
@@ -145,7 +146,9 @@ class RoleList(BaseModel):
         ids = [id_of(role) for role in roles]
         if query.order == "desc":
             roles, ids = roles[::-1], ids[::-1]
-        start = ids.index(query.after) + 1 if query.after in ids else 0
+        if query.after is not None and query.after not in ids:
+            raise InvalidRequest("Invalid value for 'after': there is no such role in this list.", param="after")
+        start = 0 if query.after is None else ids.index(query.after) + 1
         shown = [OrganizationRole.of(role) for role in roles[start : start + query.limit]]
         has_more = start + query.limit < len(ids)
         return cls(data=shown, has_more=has_more, next=shown[-1].id if has_more and shown else None)

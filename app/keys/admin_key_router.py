@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 
+from app.core.version_tags import answer_tag
 from app.core.wire import Deleted, Id, ListQuery
-from app.deps import CallerDep, OwnedKeysDep
+from app.deps import CallerDep, IfMatch, OwnedKeysDep
 from app.keys.admin_key_schemas import AdminKey, AdminKeyCreation, AdminKeyList, NewAdminKey
 from app.observability.conditional import ConditionalRoute
 
@@ -30,13 +31,16 @@ async def create_admin_key(body: AdminKeyCreation, keys: OwnedKeysDep, caller: C
 
 
 @router.get("/{key_id}", summary="One admin key")
-async def get_admin_key(key_id: _KeyId, keys: OwnedKeysDep) -> AdminKey:
+async def get_admin_key(key_id: _KeyId, response: Response, keys: OwnedKeysDep) -> AdminKey:
     """Return an admin key that is not revoked."""
-    return AdminKey.of(await keys.get_admin(key_id))
+    owned = await keys.get_admin(key_id)
+    key = AdminKey.of(owned)
+    response.headers["etag"] = answer_tag(owned.key.version, key.model_dump_json())
+    return key
 
 
 @router.delete("/{key_id}", summary="Revoke an admin key")
-async def delete_admin_key(key_id: _KeyId, keys: OwnedKeysDep) -> Deleted:
+async def delete_admin_key(key_id: _KeyId, keys: OwnedKeysDep, if_match: IfMatch = None) -> Deleted:
     """End an admin key: it stops working within a second."""
-    await keys.revoke_admin(key_id)
+    await keys.revoke_admin(key_id, if_match)
     return Deleted(id=key_id, object="organization.admin_api_key.deleted")

@@ -48,16 +48,18 @@ class OwnedKeyService:
         key = await self._keys.get(key_id, _of_project(project_id))
         return (await self._with_owners([key], is_open=project.archived_at is None))[0]
 
-    async def update_of_project(self, project_id: str, key_id: str, columns: Mapping[str, Any]) -> OwnedKey:
-        """Set scopes, expiry or both; raises InvalidRequest for a key that does not work any more."""
+    async def update_of_project(
+        self, project_id: str, key_id: str, columns: Mapping[str, Any], if_match: str | None
+    ) -> OwnedKey:
+        """Set scopes, expiry or both; raises PreconditionFailed, and InvalidRequest for a key that does not work."""
         await self._projects.get(project_id)
-        await self._keys.update(key_id, _of_project(project_id), columns, KeyEditor())
+        await self._keys.update(key_id, _of_project(project_id), columns, KeyEditor(if_match=if_match))
         return await self.get_of_project(project_id, key_id)
 
-    async def revoke_of_project(self, project_id: str, key_id: str) -> None:
-        """Revoke one key of a project."""
+    async def revoke_of_project(self, project_id: str, key_id: str, if_match: str | None) -> None:
+        """Revoke one key of a project; raises PreconditionFailed."""
         await self._projects.get(project_id)
-        await self._keys.revoke(key_id, _of_project(project_id), KeyEditor())
+        await self._keys.revoke(key_id, _of_project(project_id), KeyEditor(if_match=if_match))
 
     async def list_admin(self, paging: Paging) -> Page[OwnedKey]:
         """Return a page of the admin keys."""
@@ -73,9 +75,9 @@ class OwnedKeyService:
         key, value = await self._keys.create(new)
         return (await self._with_owners([key]))[0], value
 
-    async def revoke_admin(self, key_id: str) -> None:
-        """Revoke one admin key."""
-        await self._keys.revoke(key_id, _ADMIN, KeyEditor())
+    async def revoke_admin(self, key_id: str, if_match: str | None) -> None:
+        """Revoke one admin key; raises PreconditionFailed."""
+        await self._keys.revoke(key_id, _ADMIN, KeyEditor(if_match=if_match))
 
     async def _with_owners(self, keys: Sequence[KeyRecord], *, is_open: bool = True) -> list[OwnedKey]:
         user_ids = {key.user_id for key in keys if key.user_id is not None}

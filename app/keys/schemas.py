@@ -6,12 +6,12 @@ https://platform.openai.com/docs/api-reference/project-api-keys
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from app.core.pagination import Page
-from app.core.wire import Listed, PageQuery, example_of, list_example, page_of
+from app.core.wire import Listed, ListQuery, Update, example_of, list_example, page_of
 from app.keys.record import OwnedKey
 from app.keys.scopes import SCOPES, read_scope
 
@@ -56,22 +56,20 @@ def not_null(value: Any) -> Any:
     return value
 
 
-class ProjectKeyUpdate(BaseModel):
+class ProjectKeyUpdate(Update):
     """What can be changed; what is not given stays."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"scopes": ["api.all.read"]}})
+    model_config = example_of({"scopes": ["api.all.read"]})
 
     scopes: Scopes | None = Field(None, description="Instead of those it has; an empty list is everything.")
     expires_in_seconds: ExpiresInSeconds | None = Field(None, description="From now on.")
-
-    _is_given = field_validator("*", mode="before")(not_null)
 
     def columns(self) -> dict[str, Any]:
         """Return what is set."""
         return self.model_dump(exclude_unset=True)
 
 
-class ProjectKeysQuery(PageQuery):
+class ProjectKeysQuery(ListQuery):
     """Which keys of a project to list, oldest first."""
 
     owner_project_access: Literal["active", "inactive", "any"] = Field(

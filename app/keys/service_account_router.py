@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from app.core.version_tags import record_tag
-from app.core.wire import Deleted, Id, PageQuery
+from app.core.wire import Deleted, Id, ListQuery
 from app.deps import IfMatch, ProjectId, ServiceAccountsDep
 from app.keys.record import AccountRecord
 from app.keys.service_account_schemas import (
@@ -30,7 +30,7 @@ _AccountId = Annotated[Id, Path()]
 
 @router.get("", summary="List a project's service accounts")
 async def list_accounts(
-    project_id: ProjectId, query: Annotated[PageQuery, Query()], accounts: ServiceAccountsDep
+    project_id: ProjectId, query: Annotated[ListQuery, Query()], accounts: ServiceAccountsDep
 ) -> ServiceAccountList:
     """Return the programs of a project, oldest first."""
     return ServiceAccountList.of(await accounts.list_accounts(project_id, query.paging()))

@@ -10,9 +10,9 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from app.core.pagination import Page
-from app.core.wire import Listed, Name, example_of, list_example, page_of
+from app.core.wire import Listed, Name, Update, example_of, list_example, page_of
 from app.keys.record import AccountRecord, AccountRole, KeyRecord, NewKey
-from app.keys.schemas import ExpiresInSeconds, Scopes, not_null, unix_seconds
+from app.keys.schemas import ExpiresInSeconds, Scopes, unix_seconds
 
 _FIRST_KEY_NAME: Final = "Secret Key"
 _ACCOUNT: Final[JsonDict] = {
@@ -55,15 +55,13 @@ class ServiceAccountCreation(BaseModel):
         return NewKey("api", _FIRST_KEY_NAME, expires_in_seconds=self.expires_in_seconds)
 
 
-class ServiceAccountUpdate(BaseModel):
+class ServiceAccountUpdate(Update):
     """What can be changed; what is not given stays."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"role": "owner"}})
+    model_config = example_of({"role": "owner"})
 
     name: Name | None = None
     role: Literal["owner", "member"] | None = None
-
-    _is_given = field_validator("*", mode="before")(not_null)
 
     def columns(self) -> dict[str, Any]:
         """Return the columns that are set."""

@@ -57,6 +57,12 @@ class ServiceAccountService:
                 raise InvalidRequest("Invalid value for 'after': there is no such service account.", param="after")
             return Page.of(await accounts.list_accounts(tx, project_id, paging, after), paging.limit)
 
+    async def exists(self, account_id: str) -> bool:
+        """Tell whether any project has a service account with this id."""
+        async with self._db.transaction() as tx:
+            account = (await accounts.find_many(tx, [account_id])).get(account_id)
+        return account is not None and account.deleted_at is None
+
     async def get(self, project_id: str, account_id: str) -> AccountRecord:
         """Return a service account."""
         async with self._db.transaction() as tx:

@@ -9,8 +9,10 @@ from app.core.money import Nano
 Ending = Literal["settled", "estimated", "released", "orphaned"]
 """How the money of a call ended: usage known, usage counted by us, nothing owed, or its process died."""
 
-Outcome = Literal["completed", "no_usage", "upstream_broke", "client_left", "upstream_refused", "process_died"]
-"""How the call itself ended."""
+Outcome = Literal[
+    "completed", "no_usage", "upstream_broke", "client_left", "upstream_refused", "process_died", "cached"
+]
+"""How the call itself ended. `cached`: answered with what Weir had kept; nothing was reserved, and nothing sent."""
 
 
 class Entry(NamedTuple):
@@ -24,6 +26,7 @@ class Entry(NamedTuple):
     key_id: str
     operation: str
     upstream: str
+    """Empty where nothing was sent to any."""
     upstream_request_id: str | None
     model: str
     answered_model: str | None

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Path, Query
 from app.deps import CallerDep, LedgerDep
 from app.ledger.receipt_schemas import ReceiptsQuery
 from app.ledger.schemas import Receipt, ReceiptList
+from app.observability.conditional import ConditionalRoute
 
-router = APIRouter(tags=["Receipts"])
+router = APIRouter(tags=["Receipts"], route_class=ConditionalRoute)
 
 RequestId = Annotated[
     str, Path(max_length=128, pattern=r"^[^\x00]*$", description="The `x-request-id` of the call's answer.")

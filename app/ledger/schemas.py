@@ -79,7 +79,7 @@ class Receipt(BaseModel):
     model: str = Field(description="The model that was asked for.")
     answered_model: str | None = Field(description="The model that the upstream says it used.")
     service_tier: str | None
-    upstream: str
+    upstream: str | None = Field(description="null for an answer that Weir had kept.")
     upstream_request_id: str | None
     project_id: str
     user_id: str | None = Field(description="The person whose key it was; null for a program's.")
@@ -106,7 +106,7 @@ class Receipt(BaseModel):
             model=entry.model,
             answered_model=entry.answered_model,
             service_tier=entry.service_tier,
-            upstream=entry.upstream,
+            upstream=entry.upstream or None,
             upstream_request_id=entry.upstream_request_id,
             project_id=entry.project_id,
             user_id=entry.user_id,

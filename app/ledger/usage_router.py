@@ -5,7 +5,6 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.routing import APIRoute
 
 from app.deps import BillDep
 from app.ledger.bill import COMPLETIONS, EMBEDDINGS, MODERATIONS, SPEECHES, TRANSCRIPTIONS
@@ -26,11 +25,12 @@ from app.ledger.usage_schemas import (
     TranscriptionsResult,
     UsageQuery,
 )
+from app.observability.conditional import ConditionalRoute
 
 _BRACKETS: Final = re.compile(rb"(?<=[a-z_])(?:\[\]|%5B%5D)(?==|&|$)", re.IGNORECASE)
 
 
-class BracketsRoute(APIRoute):
+class BracketsRoute(ConditionalRoute):
     """A route that reads `name[]=a&name[]=b`, which the SDKs send for lists, as `name=a&name=b`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

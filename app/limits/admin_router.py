@@ -5,11 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from app.core.version_tags import version_tag
+from app.core.wire import Deleted
 from app.deps import IfMatch, LimitAdminDep
 from app.limits.record import LimitRecord
-from app.limits.schemas import Limit, LimitCreation, LimitDeleted, LimitList, LimitsQuery, LimitUpdate, Text
+from app.limits.schemas import Limit, LimitCreation, LimitList, LimitsQuery, LimitUpdate, Text
+from app.observability.conditional import ConditionalRoute
 
-router = APIRouter(prefix="/gateway/limits", tags=["Limits"])
+router = APIRouter(prefix="/gateway/limits", tags=["Limits"], route_class=ConditionalRoute)
 
 LimitId = Annotated[Text, Path(description="As in the refusal of a call.")]
 
@@ -41,10 +43,10 @@ async def update_limit(
 
 
 @router.delete("/{limit_id}", summary="Delete a limit")
-async def delete_limit(limit_id: LimitId, limits: LimitAdminDep, if_match: IfMatch = None) -> LimitDeleted:
+async def delete_limit(limit_id: LimitId, limits: LimitAdminDep, if_match: IfMatch = None) -> Deleted:
     """Delete a limit for good."""
     await limits.delete(limit_id, if_match)
-    return LimitDeleted(id=limit_id)
+    return Deleted(id=limit_id, object="weir.limit.deleted")
 
 
 def _answer(record: LimitRecord, response: Response) -> Limit:

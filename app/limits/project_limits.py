@@ -6,6 +6,7 @@ https://platform.openai.com/docs/api-reference/project-rate-limits
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from app.core.version_tags import record_tag
 from app.limits.amounts import Counts
 from app.limits.limit import MAXIMUM_MAX, Limit, Per
 
@@ -36,6 +37,16 @@ class ProjectRateLimit(NamedTuple):
     def id(self) -> str:
         """What it is named by in the API."""
         return rate_limit_id(self.model)
+
+    @property
+    def tag(self) -> str:
+        """What it is known by to those who change it (If-Match)."""
+        return record_tag(self.facts)
+
+    @property
+    def facts(self) -> tuple[object, ...]:
+        """All that it says."""
+        return self.model, *(self.maxima.get(name) for name in FIELDS)
 
 
 def rate_limit_id(model: str) -> str:

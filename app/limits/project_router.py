@@ -5,12 +5,15 @@ Whoever could raise a limit of their own project would have none.
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 
-from app.deps import ProjectId, RateLimitsDep
+from app.deps import IfMatch, ProjectId, RateLimitsDep
 from app.limits.project_schemas import Id, RateLimit, RateLimitList, RateLimitsQuery, RateLimitUpdate
+from app.observability.conditional import ConditionalRoute
 
-read_router = APIRouter(prefix="/organization/projects/{project_id}/rate_limits", tags=["Limits"])
+read_router = APIRouter(
+    prefix="/organization/projects/{project_id}/rate_limits", tags=["Limits"], route_class=ConditionalRoute
+)
 router = APIRouter(prefix="/organization/projects/{project_id}/rate_limits", tags=["Limits"])
 
 RateLimitId = Annotated[Id, Path(description="`rl-` and the model, or a pattern of models; `rl-*` for all together.")]
@@ -26,7 +29,14 @@ async def list_rate_limits(
 
 @router.post("/{rate_limit_id:path}", summary="Set a project's rate limit", response_model_exclude_none=True)
 async def update_rate_limit(
-    project_id: ProjectId, rate_limit_id: RateLimitId, update: RateLimitUpdate, limits: RateLimitsDep
+    project_id: ProjectId,
+    rate_limit_id: RateLimitId,
+    update: RateLimitUpdate,
+    response: Response,
+    limits: RateLimitsDep,
+    if_match: IfMatch = None,
 ) -> RateLimit:
     """Limit how fast a project may call a model, from now on; `/v1/gateway/limits` can limit more than this."""
-    return RateLimit.of(await limits.update(project_id, rate_limit_id, update.model_dump(exclude_none=True)))
+    limit = await limits.update(project_id, rate_limit_id, update.model_dump(exclude_none=True), if_match)
+    response.headers["etag"] = limit.tag
+    return RateLimit.of(limit)

@@ -6,6 +6,7 @@ from app.audit.service import record as audit
 from app.core.db import Database, Transaction
 from app.core.ids import new_id
 from app.core.pagination import Page
+from app.core.version_tags import require_meant
 from app.errors import InvalidRequest, NotFound
 from app.limits import repository
 from app.limits.limit import Limit, LimitBook
@@ -61,14 +62,20 @@ class ProjectRateLimitService:
         shown = names[-limit:] if is_backwards else names[:limit]
         return Page([rate_limit(name, limits) for name in shown], len(names) > limit)
 
-    async def update(self, project_id: str, rate_limit_id: str, maxima: Mapping[str, int]) -> ProjectRateLimit:
-        """Set some of a model's limits and return them all; raises NotFound for what is no id of a rate limit."""
+    async def update(
+        self, project_id: str, rate_limit_id: str, maxima: Mapping[str, int], if_match: str | None
+    ) -> ProjectRateLimit:
+        """Set some of a model's limits and return them all.
+
+        Raises NotFound for what is no id of a rate limit, or PreconditionFailed for another state.
+        """
         await self._check(project_id)
         model = find_model(rate_limit_id)
         if model is None or len(model) > _MODEL_CHARACTERS_MAX or not model.isprintable():
             raise NotFound("There is no rate limit with this id.", param="rate_limit_id")
         async with self._db.transaction() as tx:
             await repository.stop_changes(tx)
+            require_meant(if_match, rate_limit(model, await self._of_project(tx, project_id)).facts)
             own = await repository.list_of_project(tx, project_id)
             for name, maximum in maxima.items():
                 await _set(tx, project_id, own, pattern_of(model), name, maximum)

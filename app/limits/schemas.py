@@ -1,15 +1,13 @@
 """Limits on the wire. Moments are Unix seconds."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
-from pydantic_core import PydanticCustomError
 
-from app.core.pagination import Order, Page, Paging
-from app.core.wire import Listed, list_example, page_of
-from app.errors import InvalidRequest
+from app.core.pagination import Page
+from app.core.wire import Listed, ListQuery, Update, example_of, list_example, page_of
 from app.limits.amounts import Counts
 from app.limits.lease import Charge, Standing
 from app.limits.limit import MAXIMUM_MAX, Mode, Per, Scope
@@ -38,7 +36,6 @@ _STANDING_EXAMPLE: Final[JsonDict] = {
     "remaining": 97,
     "reset_ms": 60120,
 }
-_FIXED: Final = {"scope", "scope_id", "model", "counts", "per"}
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -68,34 +65,20 @@ class LimitCreation(BaseModel):
         return NewLimit(**{**self.model_dump(), "model": None if self.model == "*" else self.model})
 
 
-class LimitUpdate(BaseModel):
+class LimitUpdate(Update):
     """What can be changed; what is not given stays. For another scope, model or window make another limit."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"maximum": 200}})
+    model_config = example_of({"maximum": 200})
+    thing = "limit"
+    fixed = frozenset({"scope", "scope_id", "model", "counts", "per"})
 
     name: Name | None = None
     maximum: Maximum | None = Field(None, description="What was used of it already stays counted.")
     mode: Mode | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _can_be_changed(cls, given: Any) -> Any:
-        for name in given.keys() & _FIXED if isinstance(given, dict) else ():
-            raise InvalidRequest(f"'{name}' cannot be changed: make another limit.", param=name)
-        return given
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_given(cls, value: Any) -> Any:
-        if value is None:
-            raise PydanticCustomError("null", "it must not be null; leave it out to keep it as it is")
-        return value
-
-
-class LimitsQuery(BaseModel):
-    """Which limits to list. A parameter that does not exist is refused: misspelt, it would find too many."""
-
-    model_config = ConfigDict(extra="forbid")
+class LimitsQuery(ListQuery):
+    """Which limits to list."""
 
     scope: Scope | None = None
     scope_id: Text | None = None
@@ -103,17 +86,10 @@ class LimitsQuery(BaseModel):
     counts: Counts | None = None
     mode: Mode | None = None
     sort: Sort = "created_at"
-    after: Text | None = Field(None, description="The `last_id` of the page before.")
-    limit: int = Field(20, ge=1, le=100)
-    order: Order = "asc"
 
     def filter(self) -> LimitFilter:
         """Return which limits are wanted."""
         return LimitFilter(self.scope, self.scope_id, self.model, self.counts, self.mode)
-
-    def paging(self) -> Paging:
-        """Return which page is wanted."""
-        return Paging(self.after, self.limit, self.order)
 
 
 class Limit(BaseModel):
@@ -151,18 +127,6 @@ class LimitList(Listed[Limit]):
     def of(cls, page: Page[LimitRecord]) -> "LimitList":
         """Return *page* as it is shown."""
         return cls(**page_of([Limit.of(record) for record in page.items], has_more=page.has_more))
-
-
-class LimitDeleted(BaseModel):
-    """The limit is gone."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"id": _EXAMPLE["id"], "object": "weir.limit.deleted", "deleted": True}}
-    )
-
-    id: str
-    object: Literal["weir.limit.deleted"] = "weir.limit.deleted"
-    deleted: bool = True
 
 
 class LimitStanding(BaseModel):

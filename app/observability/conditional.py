@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 
 
@@ -21,7 +22,8 @@ class ConditionalRoute(APIRoute):
 
         async def tagged(request: Request) -> Response:
             response = await answer(request)
-            if request.method != "GET" or response.status_code != HTTPStatus.OK:
+            is_document = not isinstance(response, StreamingResponse) and response.status_code == HTTPStatus.OK
+            if request.method != "GET" or not is_document:
                 return response
             tag = response.headers.setdefault("etag", f'W/"{hashlib.sha256(response.body).hexdigest()[:32]}"')
             if not _names(request.headers.get("if-none-match"), tag):

@@ -4,7 +4,7 @@ Pure ASGI, inside CallMiddleware, so that the refusals have an id and a log line
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,11 +21,23 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 class BodyLimit:
-    """Answers 413 to bodies of more than *size_bytes_max*, declared or counted, and 400 to a broken Content-Length."""
+    """Answers 413 to bodies that are too large, declared or counted, and 400 to a broken Content-Length.
 
-    def __init__(self, app: ASGIApp, *, size_bytes_max: int) -> None:
+    At most *size_bytes_max*; for calls whose path *is_upload* tells to be one, *upload_size_bytes_max*.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        size_bytes_max: int,
+        upload_size_bytes_max: int = 0,
+        is_upload: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self.app = app
         self._size_bytes_max = size_bytes_max
+        self._upload_size_bytes_max = upload_size_bytes_max
+        self._is_upload = is_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the call on, or answer 413 or 400; *receive* raises BodyTooLarge while an undeclared body is read."""
@@ -37,25 +49,16 @@ class BodyLimit:
         except InvalidRequest as error:
             await refuse(error, scope, receive, send)
             return
+        if declared == 0:
+            await self.app(scope, receive, send)
+            return
+        most = self._upload_size_bytes_max if self._is_upload(scope["path"]) else self._size_bytes_max
         if declared is None:
-            await self.app(scope, self._counted(receive), send)
-        elif declared > self._size_bytes_max:
-            await refuse(BodyTooLarge(self._size_bytes_max), scope, receive, send)
+            await self.app(scope, _counted(receive, most), send)
+        elif declared > most:
+            await refuse(BodyTooLarge(most), scope, receive, send)
         else:  # the server hands out no more bytes than were declared
             await self.app(scope, receive, send)
-
-    def _counted(self, receive: Receive) -> Receive:
-        size_bytes = 0
-
-        async def receive_counted() -> Message:
-            nonlocal size_bytes
-            message = await receive()
-            size_bytes += len(message.get("body", b""))
-            if size_bytes > self._size_bytes_max:
-                raise BodyTooLarge(self._size_bytes_max)
-            return message
-
-        return receive_counted
 
 
 class HeaderLimit:
@@ -68,7 +71,7 @@ class HeaderLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the call on, or answer 431."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         headers = scope["headers"]
@@ -99,7 +102,7 @@ class TrustedHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the call on, or answer 400."""
-        if scope["type"] != "http" or scope["path"] in QUIET_PATHS or self._is_trusted(scope["headers"]):
+        if scope["type"] == "lifespan" or scope["path"] in QUIET_PATHS or self._is_trusted(scope["headers"]):
             await self.app(scope, receive, send)
             return
         error = InvalidRequest("The Host header is missing, malformed, or not a host that is served here.")
@@ -114,6 +117,20 @@ class TrustedHosts:
             return False
         host = match[1].lower().rstrip(".")
         return self._every_host or host in self._names or host.endswith(self._suffixes)
+
+
+def _counted(receive: Receive, size_bytes_max: int) -> Receive:
+    size_bytes = 0
+
+    async def receive_counted() -> Message:
+        nonlocal size_bytes
+        message = await receive()
+        size_bytes += len(message.get("body", b""))
+        if size_bytes > size_bytes_max:
+            raise BodyTooLarge(size_bytes_max)
+        return message
+
+    return receive_counted
 
 
 def _declared_size_bytes(headers: RawHeaders) -> int | None:

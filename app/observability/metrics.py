@@ -23,6 +23,7 @@ from prometheus_client import (
 from app.core.money import NANO_PER_USD, Nano
 from app.observability.context import CallContext
 from app.observability.http_metrics import HttpMetrics
+from app.observability.upstream_metrics import UpstreamMetrics
 
 _MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _MODELS_MAX: Final = 200
@@ -55,6 +56,7 @@ class Metrics:
         self._models: set[str] = set()
         self._series: dict[tuple[str, str, str, str], _Series] = {}
         self._http = HttpMetrics(self.registry)
+        self.upstreams = UpstreamMetrics(self.registry)
         self._declare_calls(self.registry)
         self._declare_state(self.registry)
         self._declare_limits(self.registry)
@@ -83,6 +85,10 @@ class Metrics:
             series.output_tokens.inc(call.output_tokens)
         if call.cost_nano:
             series.cost_usd.inc(call.cost_nano / NANO_PER_USD)
+
+    def deprecated_route_used(self, route: str) -> None:
+        """Count a call to a route that is going away; *route* is its template."""
+        self._deprecated_calls.labels(route).inc()
 
     def operational_error(self, code: str) -> None:
         """Count an answer that Weir or an upstream could not give."""
@@ -154,6 +160,9 @@ class Metrics:
         self._cost_usd_total = Counter("weir_cost_usd_total", "Cost in US dollars.", ("model",), registry=registry)
         self._operational_errors = Counter(
             "weir_operational_errors_total", "Answers that could not be given.", ("code",), registry=registry
+        )
+        self._deprecated_calls = Counter(
+            "weir_deprecated_calls_total", "Calls to routes that are going away.", ("route",), registry=registry
         )
 
     def _declare_state(self, registry: CollectorRegistry) -> None:

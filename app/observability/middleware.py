@@ -1,4 +1,4 @@
-"""The outermost layer of every HTTP call: its id, its headers, its one log line, and the end of every exception.
+"""The outermost layer of every call, a WebSocket too: its id, headers, one log line, and the end of every exception.
 
 Pure ASGI, as it runs on every call. It must never log a header, a query string or a body.
 """
@@ -15,6 +15,7 @@ from app.core.ids import is_request_id, new_id
 from app.error_handlers import render
 from app.errors import Bug, Operational, Refusal, WeirError
 from app.observability.context import QUIET_PATHS, SCOPE_KEY, CallContext
+from app.observability.lifecycle import route_template
 from app.observability.logging import Logger
 from app.observability.metrics import Metrics
 from app.observability.response_headers import with_weir_headers
@@ -22,6 +23,10 @@ from app.observability.sentry import capture
 from app.observability.tracing import Tracer
 
 _PATH_CHARACTERS_MAX = 256
+_SWITCHING_PROTOCOLS = 101
+# A WebSocket that is not opened is answered as if it had been a plain request.
+_STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
+_BODIES = frozenset({"http.response.body", "websocket.http.response.body"})
 
 Report = Callable[[BaseException, str], None]
 """Told about each bug: the exception and the id of its call."""
@@ -41,10 +46,10 @@ class CallMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run one call; only what is no Exception, such as a cancellation, leaves."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        call = CallContext(_request_id(scope), monotonic_seconds(), scope["method"], scope["path"])
+        call = CallContext(_request_id(scope), monotonic_seconds(), scope.get("method", "GET"), scope["path"])
         call.address = scope["client"][0] if scope.get("client") else None
         scope[SCOPE_KEY] = call
         receive = _watched_receive(call, receive)
@@ -74,7 +79,7 @@ class CallMiddleware:
         return Bug()
 
     def _finish(self, call: CallContext, scope: Scope) -> None:
-        call.route = _route(scope)
+        call.route = call.route or route_template(scope)
         duration_seconds = monotonic_seconds() - call.started_seconds
         if call.trouble is not None:
             self._metrics.operational_error(call.error_code or "")
@@ -100,10 +105,12 @@ def _watched_receive(call: CallContext, receive: Receive) -> Receive:
 def _watched_send(call: CallContext, send: Send) -> Send:
     async def send_watched(message: Message) -> None:
         kind = message["type"]
-        if kind == "http.response.start":
-            call.status = message["status"]
+        if kind in _STARTS:
+            call.status = message.get("status", _SWITCHING_PROTOCOLS)
             message["headers"] = with_weir_headers(message.get("headers", []), call.request_id, call.path)
-        elif kind == "http.response.body":
+        elif kind == "websocket.send":
+            call.bytes_sent += len(message.get("text") or message.get("bytes") or "")
+        elif kind in _BODIES:
             size_bytes = len(message.get("body", b""))
             if size_bytes and call.first_byte_seconds is None:
                 call.first_byte_seconds = monotonic_seconds() - call.started_seconds
@@ -120,14 +127,6 @@ def _request_id(scope: Scope) -> str:
             text: str = value.decode("latin-1")
             return text if is_request_id(text) else new_id("req")
     return new_id("req")
-
-
-def _route(scope: Scope) -> str:
-    """Return the template of the route that was taken, "" without one."""
-    # A router that was included with a prefix leaves the whole template here, and its own part of it in `route`.
-    route = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
-    template: str = getattr(route, "path_format", "")
-    return template
 
 
 def _fields(call: CallContext, duration_seconds: float) -> dict[str, Any]:

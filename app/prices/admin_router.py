@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from app.deps import PriceAdminDep
+from app.observability.conditional import ConditionalRoute
 from app.prices.schemas import Name, NewPrice, PriceList, PriceObject, PricesQuery
 
-router = APIRouter(prefix="/gateway/prices", tags=["Prices"])
+router = APIRouter(prefix="/gateway/prices", tags=["Prices"], route_class=ConditionalRoute)
 
 
 @router.get("", summary="List prices")

@@ -27,8 +27,10 @@ class PriceAdmin:
         self._clock = clock
 
     async def list_prices(self, wanted: PriceFilter, paging: Paging) -> Page[PriceRecord]:
-        """Return the prices that are *wanted*, by id."""
+        """Return the prices that are *wanted*, by id; raises InvalidRequest for an unknown `after`."""
         async with self._db.transaction() as tx:
+            if paging.after is not None and await repository.find_price(tx, paging.after) is None:
+                raise InvalidRequest("Invalid value for 'after': there is no such price.", param="after")
             return Page.of(await repository.list_records(tx, wanted, paging), paging.limit)
 
     async def get_price(self, price_id: str) -> PriceRecord:

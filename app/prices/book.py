@@ -73,8 +73,9 @@ class Book:
 
     @property
     def models(self) -> list[str]:
-        """Every model, and pattern of models, that has a price."""
-        return [*self._exact, *(f"{prefix}*" for prefix in self._prefixes)]
+        """Every model, and pattern of models, that has a price; a quality or size of one, as in `m/hd`, is none."""
+        exact = [name for name in self._exact if "/" not in name or name.partition("/")[0] not in self._exact]
+        return [*exact, *(f"{prefix}*" for prefix in self._prefixes)]
 
     def find(self, model: str, service_tier: str | None, at: datetime) -> Price | None:
         """Return the price of *model* in *service_tier* (None is `default`) at the aware moment *at*, or None.

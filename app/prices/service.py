@@ -40,7 +40,7 @@ class Bound(NamedTuple):
     """The most that a request can use, as far as it says so itself."""
 
     input_tokens: int
-    """Of what it sends, however much of that fits into the model."""
+    """Of all that it sends, however much of that fits into the model."""
     output_tokens: int | None
     """For each choice; None when the request names no maximum."""
     choices: int = 1
@@ -60,6 +60,10 @@ class Bound(NamedTuple):
     """What it can use at most of what is not counted in tokens: images, characters, seconds, calls of tools."""
     keeps_cache: bool = False
     """It may write to the cache for twelve hours."""
+    inputs: int = 1
+    """How many inputs it has that each may fill the model by itself."""
+    is_unpriced: bool = False
+    """It may use what the price of its model does not cover."""
 
 
 class Ceiling(NamedTuple):
@@ -137,11 +141,17 @@ class PriceService:
         """Return every model, and pattern of models, that has a price."""
         return self._book.models
 
+    def has_price(self, model: str, at: datetime) -> bool:
+        """Tell whether *model* has a price in any tier."""
+        return bool(self._book.find_possible(model, None, at))
+
     def ceiling(self, model: str, service_tier: str | None, bound: Bound, at: datetime) -> Ceiling:
-        """Return the most that a call within *bound* can cost; nothing for a model without a price.
+        """Return the most that a call within *bound* can cost; nothing where that is not known.
 
         Each choice has at most the output that *bound* names, or else the model's maximum, or OUTPUT_TOKENS_DEFAULT.
         """
+        if bound.is_unpriced:
+            return Ceiling(Nano(0), None)
         ceilings = [
             Ceiling(min(NANO_MAX, ceiling(price, _most(price, bound))), price.id)
             for price in self._book.find_possible(model, service_tier, at)
@@ -181,8 +191,8 @@ def _output_tokens(price: Price | None, bound: Bound) -> int:
 
 def _most(price: Price, bound: Bound) -> Usage:
     """Return the most that a call within *bound* can use of the model that *price* is for."""
-    input_tokens = CONTEXT_TOKENS_DEFAULT if bound.fills_context else bound.input_tokens
-    input_tokens = min(input_tokens, price.context_tokens_max or input_tokens)
+    input_tokens = bound.inputs * CONTEXT_TOKENS_DEFAULT if bound.fills_context else bound.input_tokens
+    input_tokens = min(input_tokens, bound.inputs * (price.context_tokens_max or input_tokens))
     output_tokens = bound.choices * (_output_tokens(price, bound) + bound.predicted_tokens)
     return bound.units._replace(
         input_tokens=input_tokens,

@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from app.core.version_tags import record_tag
-from app.core.wire import Deleted, Id, PageQuery
+from app.core.wire import Deleted, Id, ListQuery
 from app.deps import IfMatch, MembersDep, ModelPermissionsDep, ProjectId, ProjectsDep
 from app.observability.conditional import ConditionalRoute
-from app.projects.record import Member, ProjectRecord
+from app.projects.record import Member, ModelPermissions, ProjectRecord
 from app.projects.schemas import (
     ModelPermissionsBody,
     ModelPermissionsDeleted,
@@ -50,7 +50,7 @@ async def archive_project(
 
 @router.get("/users", summary="List a project's people")
 async def list_users(
-    project_id: ProjectId, query: Annotated[PageQuery, Query()], members: MembersDep
+    project_id: ProjectId, query: Annotated[ListQuery, Query()], members: MembersDep
 ) -> ProjectUserList:
     """Return who is in the project, in the order in which they came."""
     return ProjectUserList.of(await members.list_members(project_id, query.paging()))
@@ -91,29 +91,42 @@ async def delete_user(
 
 
 @router.get("/model_permissions", summary="The models a project may call")
-async def get_model_permissions(project_id: ProjectId, permissions: ModelPermissionsDep) -> ProjectModelPermissions:
+async def get_model_permissions(
+    project_id: ProjectId, response: Response, permissions: ModelPermissionsDep
+) -> ProjectModelPermissions:
     """Return which models may be called: all, where nothing was said."""
-    return ProjectModelPermissions.of(await permissions.get(project_id))
+    return _permissions(await permissions.get(project_id), response)
 
 
 @router.post("/model_permissions", summary="Say which models a project may call")
 async def update_model_permissions(
-    project_id: ProjectId, body: ModelPermissionsBody, permissions: ModelPermissionsDep
+    project_id: ProjectId,
+    body: ModelPermissionsBody,
+    response: Response,
+    permissions: ModelPermissionsDep,
+    if_match: IfMatch = None,
 ) -> ProjectModelPermissions:
     """Name the only models that may be called, or those that may not; for the rest there is no such model."""
-    return ProjectModelPermissions.of(await permissions.update(project_id, body.permissions()))
+    return _permissions(await permissions.update(project_id, body.permissions(), if_match), response)
 
 
 @router.delete("/model_permissions", summary="Let a project call every model")
-async def delete_model_permissions(project_id: ProjectId, permissions: ModelPermissionsDep) -> ModelPermissionsDeleted:
+async def delete_model_permissions(
+    project_id: ProjectId, permissions: ModelPermissionsDep, if_match: IfMatch = None
+) -> ModelPermissionsDeleted:
     """Forget what was said about the project's models."""
-    await permissions.delete(project_id)
+    await permissions.delete(project_id, if_match)
     return ModelPermissionsDeleted()
 
 
 def _project(project: ProjectRecord, response: Response) -> Project:
     response.headers["etag"] = record_tag(project)
     return Project.of(project)
+
+
+def _permissions(permissions: ModelPermissions, response: Response) -> ProjectModelPermissions:
+    response.headers["etag"] = record_tag(permissions)
+    return ProjectModelPermissions.of(permissions)
 
 
 def _user(member: Member, response: Response) -> ProjectUser:

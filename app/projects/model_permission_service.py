@@ -7,6 +7,7 @@ from typing import Final
 
 from app.audit.service import record
 from app.core.db import Database, DatabaseUnavailable
+from app.core.version_tags import require_meant
 from app.projects import repository
 from app.projects.model_permissions import is_allowed
 from app.projects.record import ModelPermissions
@@ -61,19 +62,25 @@ class ModelPermissionService:
             await self._projects.require(tx, project_id)
             return await repository.find_permissions(tx, project_id) or ModelPermissions()
 
-    async def update(self, project_id: str, permissions: ModelPermissions) -> ModelPermissions:
-        """Say what a project may call, on every replica within a second; raises NotFound, InvalidRequest."""
-        await self._write(project_id, permissions)
+    async def update(
+        self, project_id: str, permissions: ModelPermissions, if_match: str | None = None
+    ) -> ModelPermissions:
+        """Say what a project may call, on every replica within a second.
+
+        Raises NotFound, InvalidRequest, PreconditionFailed.
+        """
+        await self._write(project_id, permissions, if_match)
         return permissions
 
-    async def delete(self, project_id: str) -> None:
+    async def delete(self, project_id: str, if_match: str | None = None) -> None:
         """Let a project call every model again; raises as `update` does."""
-        await self._write(project_id, None)
+        await self._write(project_id, None, if_match)
 
-    async def _write(self, project_id: str, permissions: ModelPermissions | None) -> None:
+    async def _write(self, project_id: str, permissions: ModelPermissions | None, if_match: str | None) -> None:
         mode, model_ids = permissions or (None, ())
         async with self._db.transaction() as tx:
             await self._projects.require_open(tx, project_id)
+            require_meant(if_match, await repository.find_permissions(tx, project_id) or ModelPermissions())
             columns = {"model_mode": mode, "model_ids": list(model_ids)}
             await repository.update_project(tx, project_id, columns)
             await repository.notify(tx, project_id)

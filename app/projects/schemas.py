@@ -10,7 +10,7 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from app.core.pagination import Page
-from app.core.wire import Id, Listed, Name, PageQuery, example_of, list_example, page_of
+from app.core.wire import Id, Listed, ListQuery, Name, example_of, list_example, page_of
 from app.identity.roles import Role
 from app.projects.record import Member, ModelMode, ModelPermissions, ProjectRecord
 
@@ -87,7 +87,7 @@ class ProjectList(Listed[Project]):
         return cls(**page_of([Project.of(project) for project in page.items], has_more=page.has_more))
 
 
-class ProjectsQuery(PageQuery):
+class ProjectsQuery(ListQuery):
     """Which projects to list."""
 
     include_archived: bool = Field(default=False, description="The archived ones too.")

@@ -4,11 +4,14 @@ It plays the other side, so it knows nothing of Weir; its account is the indepen
 """
 
 import hmac
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from app.core.clock import utc_now
 from app.simulator import account_page
 from app.simulator.account import Account
+from app.simulator.audio import answer_speech, answer_transcription
 from app.simulator.call import Ending
 from app.simulator.chat import Title, completion_body
 from app.simulator.chat_request import read_chat_request
@@ -19,12 +22,23 @@ from app.simulator.delivery import EVENT_STREAM, Delivery
 from app.simulator.embeddings import embeddings_body, read_embeddings_request
 from app.simulator.exchange import ClientLeft, Dropped, Exchange, Headers, Receive, Scope, Send
 from app.simulator.fields import Document, read_document, read_text
+from app.simulator.form import Form
+from app.simulator.images import DALL_E_DEFAULT, GPT_IMAGE_DEFAULT, answer_image_document, answer_image_form
 from app.simulator.model_list import model_body, models_body
-from app.simulator.refusal import Refusal, missing_parameter, unknown_url, wrong_key
+from app.simulator.moderation import MODEL_DEFAULT as MODERATION_DEFAULT
+from app.simulator.moderation import answer_moderation
+from app.simulator.refusal import Refusal, missing_parameter, wrong_key
+from app.simulator.responses import PREFIX as RESPONSES
+from app.simulator.responses import Responses
 from app.simulator.script import read_script
+from app.simulator.socket_peer import SocketPeer
+from app.simulator.sockets import serve_socket
+from app.simulator.stored_chats import PREFIX as CHATS
+from app.simulator.stored_chats import StoredChats
+from app.simulator.stored_objects import StoredObjects
+from app.simulator.text_completion import answer_completion
 
-_CHAT: Final = "/v1/chat/completions"
-_EMBEDDINGS: Final = "/v1/embeddings"
+_AnswerJson = Callable[[Delivery, Document, str], Awaitable[Ending]]
 _MODELS: Final = "/v1/models"
 _COSTS: Final = "/v1/organization/costs"
 
@@ -39,6 +53,15 @@ class Simulator:
 
     def __init__(self, *, api_key: str | None = None) -> None:
         self.account = Account()
+        self.stored = StoredObjects()
+        self._responses, self._chats = Responses(), StoredChats()
+        self._of_json: dict[tuple[str, str], _AnswerJson] = {
+            **_OF_JSON,
+            ("POST", CHATS): partial(_answer_chat, chats=self._chats),
+            ("POST", RESPONSES): self._responses.create,
+            ("POST", f"{RESPONSES}/compact"): self._responses.compact,
+            ("POST", f"{RESPONSES}/input_tokens"): self._responses.count_input,
+        }
         self.hang_seconds_max = 600.0
         self.is_stopping = False
         """Set by the server: connections that close from now on were closed by this side."""
@@ -46,8 +69,9 @@ class Simulator:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            raise NotImplementedError("the simulator speaks HTTP only")
+        if scope["type"] == "websocket":
+            await self._serve_socket(scope, receive, send)
+            return
         if scope["path"] == account_page.PATH:
             await self._show_account(scope, send)
             return
@@ -65,6 +89,16 @@ class Simulator:
         finally:
             self.account.close(call, ending)
             exchange.close()
+
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self._authenticate(scope["headers"])
+        except Refusal as refusal:
+            await SocketPeer(scope, receive, send).refuse(refusal)
+            return
+        books, create = self.account, self._responses.create
+        patience = self.hang_seconds_max
+        await serve_socket(scope, receive, send, account=books, create=create, hang_seconds_max=patience)
 
     async def _answer(self, exchange: Exchange, headers: Headers) -> Ending:
         delivery = Delivery(exchange)
@@ -85,15 +119,25 @@ class Simulator:
             _, delivery.script = read_script("", script)
             await delivery.wait_for_turn()
             return await delivery.send_json(costs_body(self.account.costs, delivery.exchange.query))
-        if call.method != "POST" or call.path not in (_CHAT, _EMBEDDINGS):
-            raise unknown_url(call.method, call.path)
-        document = read_document(body)
-        call.model, delivery.script = read_script(read_text(document, "model"), script)
-        if not call.model:
-            raise missing_parameter("model")
-        if call.path == _CHAT:
-            return await _chat(delivery, document, call.model)
-        return await _embeddings(delivery, document, call.model)
+        answer = self._of_json.get((call.method, call.path))
+        answer_form = _OF_FORMS.get((call.method, call.path))
+        default = {"model": _MODEL_DEFAULTS[call.path]} if call.path in _MODEL_DEFAULTS else {}
+        if answer is not None and (delivery.exchange.form is None or answer_form is None):
+            document = read_document(body)
+            call.model, delivery.script = read_script(read_text(default | document, "model"), script)
+            if not call.model:
+                raise missing_parameter("model")
+            return await answer(delivery, document, call.model)
+        if answer_form is not None:
+            form = delivery.exchange.form or Form()
+            call.model, delivery.script = read_script(form.find("model") or read_text(default, "model"), script)
+            return await answer_form(delivery, form, call.model)
+        _, delivery.script = read_script("", script)
+        if call.path.startswith(f"{RESPONSES}/"):
+            return await self._responses.answer(delivery)
+        if call.path == CHATS or call.path.startswith(f"{CHATS}/"):
+            return await self._chats.answer(delivery, body)
+        return await self.stored.answer(delivery, body)
 
     async def _show_account(self, scope: Scope, send: Send) -> None:
         try:
@@ -115,7 +159,7 @@ def _find(headers: Headers, name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in headers if key == name), None)
 
 
-async def _chat(delivery: Delivery, document: Document, model: str) -> Ending:
+async def _answer_chat(delivery: Delivery, document: Document, model: str, chats: StoredChats) -> Ending:
     call, script = delivery.exchange.call, delivery.script
     request = read_chat_request(document)
     completion = complete(request, script, model, call.headers if script.echo_headers else {})
@@ -124,16 +168,17 @@ async def _chat(delivery: Delivery, document: Document, model: str) -> Ending:
         call.prompt_tokens, call.cached_tokens = completion.prompt_tokens, completion.cached_tokens
     await delivery.wait_for_turn()
     title = Title(f"chatcmpl-{call.id.removeprefix('req_')}", model, int(utc_now().timestamp()))
+    body = completion_body(completion, title, with_usage=not script.no_usage)
+    chats.keep(body, document)
     if request.stream:
         frames = ChunkFrames(completion, title, include_usage=request.include_usage and not script.no_usage)
         await delivery.start(200, EVENT_STREAM)
         return await send_stream(delivery.exchange, completion, script, frames)
     call.completion_tokens = completion.hidden_tokens + completion.visible_tokens
-    body = completion_body(completion, title, with_usage=not script.no_usage)
     return await delivery.send_json(body, completion_tokens=completion.visible_tokens)
 
 
-async def _embeddings(delivery: Delivery, document: Document, model: str) -> Ending:
+async def _answer_embeddings(delivery: Delivery, document: Document, model: str) -> Ending:
     call, script = delivery.exchange.call, delivery.script
     request = read_embeddings_request(document)
     prompt_tokens = request.count_tokens() if script.prompt_tokens is None else script.prompt_tokens
@@ -141,3 +186,28 @@ async def _embeddings(delivery: Delivery, document: Document, model: str) -> End
         call.prompt_tokens = prompt_tokens
     await delivery.wait_for_turn()
     return await delivery.send_json(embeddings_body(request, model, None if script.no_usage else prompt_tokens))
+
+
+_OF_JSON: Final[dict[tuple[str, str], _AnswerJson]] = {
+    ("POST", "/v1/audio/speech"): answer_speech,
+    ("POST", "/v1/completions"): answer_completion,
+    ("POST", "/v1/embeddings"): _answer_embeddings,
+    ("POST", "/v1/images/edits"): answer_image_document,
+    ("POST", "/v1/images/generations"): answer_image_document,
+    ("POST", "/v1/moderations"): answer_moderation,
+}
+"""Endpoints whose requests are JSON with a model in it."""
+_OF_FORMS: Final[dict[tuple[str, str], Callable[[Delivery, Form, str], Awaitable[Ending]]]] = {
+    ("POST", "/v1/audio/transcriptions"): answer_transcription,
+    ("POST", "/v1/audio/translations"): answer_transcription,
+    ("POST", "/v1/images/edits"): answer_image_form,
+    ("POST", "/v1/images/variations"): answer_image_form,
+}
+"""Those whose requests are multipart forms with a model in it."""
+_MODEL_DEFAULTS: Final = {
+    "/v1/images/edits": GPT_IMAGE_DEFAULT,
+    "/v1/images/generations": GPT_IMAGE_DEFAULT,
+    "/v1/images/variations": DALL_E_DEFAULT,
+    "/v1/moderations": MODERATION_DEFAULT,
+}
+"""Of requests that need not name one."""

@@ -46,10 +46,10 @@ class Arrival:
         """Return the first value of the header *name*, or None."""
         return next((value.decode("latin-1") for key, value in self.raw_headers if key == name), None)
 
-    def keep(self, body: bytes) -> None:
-        """Remember *body* as far as bodies are kept."""
-        self.body = body[:BODY_BYTES_MAX]
-        self.body_size_bytes = len(body)
+    def keep(self, beginning: bytes, size_bytes: int) -> None:
+        """Remember the *beginning* of a body, and how long it is."""
+        self.body = beginning
+        self.body_size_bytes = size_bytes
 
     @property
     def headers(self) -> dict[str, str]:
@@ -84,6 +84,12 @@ class Call:
     """Visible tokens handed to the socket; those of a plain answer all at once, with its last byte."""
     bytes_sent: int = 0
     """Bytes of the answer's body handed to the socket, without headers and chunk framing."""
+    images: int = 0
+    """That were made."""
+    characters: int = 0
+    """Of text that was spoken."""
+    audio_seconds: int = 0
+    """Of sound that was written down, in started seconds."""
     status: int | None = None
     ending: Ending | None = None
 

@@ -70,7 +70,7 @@ async def send_stream(exchange: Exchange, completion: Completion, script: Script
         await exchange.write(frame)
     call.completion_tokens += completion.hidden_tokens
     started_at, pace = loop.time(), script.tokens_per_second
-    if await _is_broken_off(exchange, script, 0):
+    if await is_broken_off(exchange, script, 0):
         return Ending.CUT
     for count, frame in enumerate(frames.contents(), start=1):
         await exchange.pause(started_at + count / pace - loop.time() if pace else 0)
@@ -78,7 +78,7 @@ async def send_stream(exchange: Exchange, completion: Completion, script: Script
         is_malformed = count == 1 and script.malformed == "json"
         await exchange.write(frame[: len(frame) // 2] + b"\n\n" if is_malformed else frame)
         call.completion_tokens_sent += 1
-        if await _is_broken_off(exchange, script, count):
+        if await is_broken_off(exchange, script, count):
             return Ending.CUT
     for frame in frames.endings():
         await exchange.write(frame)
@@ -87,7 +87,7 @@ async def send_stream(exchange: Exchange, completion: Completion, script: Script
     return Ending.FINISHED
 
 
-async def _is_broken_off(exchange: Exchange, script: Script, count: int) -> bool:
+async def is_broken_off(exchange: Exchange, script: Script, count: int) -> bool:
     """Do what the script wants after *count* content chunks; tell whether the body was ended."""
     if script.hang == count:
         await exchange.hang()

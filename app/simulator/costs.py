@@ -26,6 +26,8 @@ _RATES: Final = {
     "gpt-4o-mini": _Rates(Decimal("0.15"), Decimal("0.075"), Decimal("0.60")),
 }
 """By the begin of the model's name; the first one that fits."""
+_PER_IMAGE: Final = {"sim-dall-e": Decimal("0.04")}
+"""Dollars, of models that are billed by the image."""
 
 
 class Costs:
@@ -43,6 +45,8 @@ class Costs:
         for kind, count, rate in zip(("input", "cached input", "output"), tokens, rates, strict=True):
             if count:
                 self.add(f"{call.model}, {kind}", count * rate / _PER, call.arrived_at)
+        if call.images and call.model in _PER_IMAGE:
+            self.add(f"{call.model}, images", call.images * _PER_IMAGE[call.model], call.arrived_at)
 
     def add(self, line_item: str, usd: Decimal, moment: int) -> None:
         """Charge *usd* more for *line_item* on the day, in UTC, of *moment*, in Unix seconds.

@@ -13,6 +13,8 @@ from app.simulator.script import DEFAULT, HANG_BEFORE
 
 JSON: Final = "application/json"
 EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
+SOCKET_HEADERS: Final[Headers] = [(b"openai-version", b"2020-10-01"), (b"openai-organization", b"org-simulator")]
+"""Of the answer that opens a WebSocket."""
 _HEADERS: Final[Headers] = [
     (b"openai-version", b"2020-10-01"),
     (b"openai-organization", b"org-simulator"),
@@ -31,6 +33,7 @@ class Delivery:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.script = DEFAULT
+        self.extra_headers: Headers = []
         self._started_at = monotonic_seconds()
 
     async def wait_for_turn(self) -> None:
@@ -50,10 +53,14 @@ class Delivery:
 
     async def send_json(self, body: bytes, *, completion_tokens: int = 0) -> Ending:
         """Send *body*, which shows *completion_tokens*, or what the script allows of it; returns how it ended."""
+        return await self.send_body(body, JSON, completion_tokens=completion_tokens)
+
+    async def send_body(self, body: bytes, content_type: str, *, completion_tokens: int = 0) -> Ending:
+        """Send the same as *content_type*."""
         exchange, script = self.exchange, self.script
         if script.malformed == "json":
             body, completion_tokens = body[: len(body) // 2], 0
-        await self.start(200, JSON, len(body))
+        await self.start(200, content_type, len(body))
         if script.cut_after is not None or isinstance(script.hang, int):
             await exchange.write(body[: len(body) // 2])
             if script.cut_after is not None:
@@ -80,6 +87,7 @@ class Delivery:
             (b"openai-processing-ms", b"%d" % processing_ms),
             (b"cache-control", b"no-cache") if length_bytes is None else (b"content-length", b"%d" % length_bytes),
             *_HEADERS,
+            *self.extra_headers,
         ]
         if self.script.headers:
             scripted_headers = {name.encode(): value.encode("latin-1") for name, value in self.script.headers.items()}

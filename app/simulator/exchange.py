@@ -4,10 +4,12 @@ Everything that waits here also watches the client, so that no part of the simul
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, Final, NoReturn
 
+from app.simulator.call import BODY_BYTES_MAX as ARRIVED_BYTES_MAX
 from app.simulator.call import Call, Ending
+from app.simulator.form import Form, FormReader
 from app.simulator.refusal import Refusal
 
 Scope = MutableMapping[str, Any]
@@ -39,6 +41,10 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, call: Call, *, hang_seconds_max: float) -> None:
         self.call = call
         self.query: bytes = scope.get("query_string", b"")
+        self.form: Form | None = None
+        """The request's form, once the body was read."""
+        content_types = (value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type")
+        self._content_type = next(content_types, "")
         self._hang_seconds_max = hang_seconds_max
         self._receive = receive
         self._send = send
@@ -46,19 +52,37 @@ class Exchange:
         self._watch: asyncio.Task[None] | None = None
 
     async def read_body(self) -> bytes:
-        """Return the whole request body, kept in the account; raises ClientLeft, and Refusal (413) above 64 MiB."""
-        body: bytes = b""
-        while True:
+        """Return the whole request body, its beginning kept in the account; that of a form is b"", and `form` is set.
+
+        Raises ClientLeft, and Refusal (400) for what is no form, (413) for any other body above 64 MiB.
+        """
+        reader = FormReader(self._content_type) if self._content_type.lower().startswith("multipart/") else None
+        body = bytearray()
+        beginning = bytearray()
+        size_bytes = 0
+        async for data in self._pieces():
+            size_bytes += len(data)
+            beginning += data[: ARRIVED_BYTES_MAX - len(beginning)]
+            if reader is not None:
+                reader.feed(data)
+                continue
+            body += data
+            if len(body) > BODY_BYTES_MAX:
+                raise Refusal(413, f"The request body is larger than {BODY_BYTES_MAX} bytes.", code=None)
+        if self.call.arrival is not None:
+            self.call.arrival.keep(bytes(beginning), size_bytes)
+        if reader is not None:
+            self.form = reader.finish()
+        return bytes(body)
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        more_body = True
+        while more_body:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientLeft
-            body += message.get("body", b"")
-            if len(body) > BODY_BYTES_MAX:
-                raise Refusal(413, f"The request body is larger than {BODY_BYTES_MAX} bytes.", code=None)
-            if not message.get("more_body", False):
-                if self.call.arrival is not None:
-                    self.call.arrival.keep(body)
-                return body
+            more_body = message.get("more_body", False)
+            yield message.get("body", b"")
 
     async def pause(self, seconds: float) -> None:
         """Wait *seconds*, at least one turn of the event loop; raises ClientLeft as soon as the client is gone."""

@@ -34,6 +34,7 @@ class Script:
     malformed: str | None = None
     content_type: str | None = None
     no_usage: bool = False
+    background_polls: int = 1
     cut_after: int | None = None
     eof_after: int | None = None
     error_after: int | None = None
@@ -59,6 +60,7 @@ KEYS: Final[Mapping[str, str]] = {
     "malformed": "'json': half of the JSON, or a stream's first event broken; 'html': a web page",
     "content_type": "the answer's content type",
     "no_usage": "1: leave the usage out",
+    "background_polls": "how often a response in the background is found unfinished",
     "cut_after": "drop the connection after N content chunks; a plain answer after half of its body",
     "eof_after": "end a stream without [DONE] after N content chunks",
     "error_after": "send an error event after N content chunks, and end the stream",
@@ -162,6 +164,7 @@ _READERS: Final[dict[str, Callable[[str], Any]]] = {
     "malformed": _one_of("json", "html"),
     "content_type": _plain_text,
     "no_usage": _flag,
+    "background_polls": _TOKENS,
     "cut_after": _TOKENS,
     "eof_after": _TOKENS,
     "error_after": _TOKENS,

@@ -9,10 +9,13 @@ import contextlib
 import gc
 import socket
 from collections.abc import AsyncIterator, Iterator
+from http import HTTPStatus
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from app.simulator.app import Simulator, create_simulator
 from app.simulator.exchange import TRANSPORT_EXTENSION
@@ -63,6 +66,15 @@ class _Protocol(HttpToolsProtocol):
         self.scope["extensions"] = {TRANSPORT_EXTENSION: self.transport}  # type: ignore[dict-item]
 
 
+class _SocketProtocol(WebSocketsSansIOProtocol):
+    """The same for WebSockets."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            self.scope["extensions"][TRANSPORT_EXTENSION] = self.transport  # type: ignore[assignment]
+
+
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, simulator: Simulator) -> None:
         super().__init__(config)
@@ -89,7 +101,8 @@ def _config(simulator: Simulator) -> uvicorn.Config:
     return uvicorn.Config(
         simulator,
         http=_Protocol,
-        ws="none",
+        ws=_SocketProtocol,
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         server_header=False,

@@ -18,6 +18,9 @@ class UpstreamAnswer(Protocol):
     def read_some(self) -> Awaitable[bytes]:
         """Return the next bytes of the body, b"" at its end; raises UpstreamFailed."""
 
+    def read_soon(self, patience_seconds: float) -> Awaitable[bytes | None]:
+        """Return the same, or None when nothing came for so long: then it can be asked again. Raises UpstreamFailed."""
+
     def read_all(self) -> Awaitable[bytes]:
         """Return the whole body; raises UpstreamFailed, also when it is longer than is allowed."""
 

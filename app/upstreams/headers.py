@@ -1,20 +1,24 @@
 """Which headers cross Weir, in both directions: allow-lists, so that no credential or cookie ever does."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from multidict import CIMultiDict
 
 _TO_UPSTREAM: Final = frozenset(
-    {"accept", "content-type", "openai-beta", "user-agent", "x-client-request-id", "x-simulator"}
+    {"accept", "content-type", "openai-beta", "range", "user-agent", "x-client-request-id", "x-simulator"}
 )
 _TO_UPSTREAM_PREFIX: Final = "x-stainless-"
 
 _TO_CALLER: Final = frozenset(
     {
+        "accept-ranges",
         "content-disposition",
         "content-language",
+        "content-range",
         "content-type",
+        "etag",
+        "last-modified",
         "openai-model",
         "openai-poll-after-ms",
         "openai-processing-ms",
@@ -27,8 +31,10 @@ _TO_CALLER: Final = frozenset(
 _TO_CALLER_PREFIX: Final = "x-ratelimit-"
 
 
-def to_upstream(headers: Iterable[tuple[bytes, bytes]], api_key: str, request_id: str) -> CIMultiDict[str]:
-    """Return what goes upstream of a caller's raw headers, with the upstream's credential and our request id.
+def to_upstream(
+    headers: Iterable[tuple[bytes, bytes]], credential: Mapping[str, str], request_id: str
+) -> CIMultiDict[str]:
+    """Return what goes upstream of a caller's raw headers, with the upstream's *credential* and our request id.
 
     An answer is asked for uncompressed: its usage must be read, and its bytes relayed as they came.
     """
@@ -37,7 +43,7 @@ def to_upstream(headers: Iterable[tuple[bytes, bytes]], api_key: str, request_id
         name = raw_name.decode("latin-1")
         if name in _TO_UPSTREAM or name.startswith(_TO_UPSTREAM_PREFIX):
             result.add(name, value.decode(errors="replace"))
-    result["authorization"] = f"Bearer {api_key}"
+    result.update(credential)
     result["accept-encoding"] = "identity"
     result["x-request-id"] = request_id
     return result

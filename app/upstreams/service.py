@@ -1,62 +1,117 @@
 """Who answers: plans where a call goes and sends it there."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from random import random
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import orjson
 import structlog
 from yarl import URL
 
-from app.errors import ModelNotFound, NoUpstream, Operational, UpstreamRejectedCredential, UpstreamUnreachable
+from app.core.clock import monotonic_seconds
+from app.errors import (
+    ModelNotFound,
+    NoUpstream,
+    Operational,
+    UpstreamRejectedCredential,
+    UpstreamUnreachable,
+    WeirError,
+)
 from app.keys.caller import Caller
 from app.observability.context import CallContext
 from app.observability.tracing import Tracer
 from app.upstreams.answer import UpstreamAnswer
+from app.upstreams.body import Body
 from app.upstreams.client import UpstreamClient
+from app.upstreams.directory import Directory
 from app.upstreams.failure import UPSTREAM_CREDENTIAL_STATUSES, UpstreamFailed
 from app.upstreams.headers import to_upstream
-from app.upstreams.routing import Plan, Upstream, plan
+from app.upstreams.health import Health, Ticket
+from app.upstreams.model_list import alias_object, named
+from app.upstreams.providers.registry import address, credential_headers
+from app.upstreams.routing import Plan, Target, Upstream, plan
+from app.upstreams.tries import Tries, TryRules, nowhere
 
 _log: Final = structlog.get_logger()
 # One upstream that hangs must not keep the models of the others from being listed.
 _MODELS_TIMEOUT_SECONDS: Final = 10.0
 
 
+class CallRules(NamedTuple):
+    """What every call may do, and what is known of where it may go."""
+
+    health: Health
+    attempts_max: int
+    total_timeout_seconds: float
+    fallback_models: Mapping[str, tuple[str, ...]]
+
+
 class UpstreamService:
-    """The configured upstreams, in order of preference."""
+    """Sends to the upstreams of a directory, which may be replaced at any moment."""
 
     def __init__(
         self,
         client: UpstreamClient,
-        upstreams: Sequence[Upstream],
+        directory: Directory,
         tracer: Tracer,
         allows: Callable[[Caller, str], bool],
+        calls: CallRules,
     ) -> None:
         self._client = client
         self._allows = allows
         self._tracer = tracer
-        self._upstreams = tuple(upstreams)
+        self._directory = directory
+        self._calls = calls
 
     def plan_for(self, caller: Caller, model: str) -> Plan:
         """Return the same for *caller*: to one who may not call it, a model is as unknown as one that is not there."""
         if not self._allows(caller, model):
             raise ModelNotFound(model)
-        return self.plan(model)
+        return self.plan(model, lambda other: self._allows(caller, other))
 
-    def plan(self, model: str) -> Plan:
-        """Return where a call for *model* goes; raises NoUpstream or ModelNotFound."""
-        found = plan(self._upstreams, [model])
+    def plan(self, model: str, allows: Callable[[str], bool] = lambda _: True) -> Plan:
+        """Return where a call for *model* may go, also to the models that may stand in for it if *allows* has them.
+
+        Raises NoUpstream or ModelNotFound.
+        """
+        upstreams = self._directory.upstreams
+        found = plan(upstreams, [model, *filter(allows, self._calls.fallback_models.get(model, ()))])
         if found is not None:
             return found
-        if all(upstream.name == "simulator" for upstream in self._upstreams):
+        if all(upstream.name == "simulator" for upstream in upstreams):
             raise NoUpstream(
-                f"No upstream is configured for the model '{model}'. Set OPENAI_API_KEY and start Weir again; "
-                "until then only the built-in simulator's models answer, such as 'sim-small'."
+                f"No upstream is configured for the model '{model}'. Set OPENAI_API_KEY and start Weir again, or add "
+                "an upstream at /v1/gateway/upstreams; until then only models of the built-in simulator, such as "
+                "'sim-small', answer."
             )
         raise ModelNotFound(model)
+
+    def forget_failures(self) -> None:
+        """Believe every upstream to be well, as after a start."""
+        self._calls.health.keep(())
+
+    def tries(self, plan: Plan, sdk_retry_count: str | None, read_timeout_seconds: str | None = None) -> Tries:
+        """Return the way of one call through *plan*, which nobody has gone yet.
+
+        What its SDK says in `x-stainless-retry-count` and `x-stainless-read-timeout` is given as it came.
+        """
+        count = int(sdk_retry_count) if sdk_retry_count and sdk_retry_count.isdecimal() else None
+        within = self._calls.total_timeout_seconds
+        if read_timeout_seconds and read_timeout_seconds.replace(".", "", 1).isdecimal():
+            within = min(within, float(read_timeout_seconds))
+        rules = TryRules(self._calls.attempts_max, count, monotonic_seconds() + within)
+        return Tries(plan, self._calls.health, rules, random)
+
+    def begin(self, tries: Tries) -> tuple[Target, Ticket]:
+        """Return where a call is sent first; raises UpstreamUnavailable or UpstreamBusy when there is nowhere to."""
+        now = monotonic_seconds()
+        begun = tries.begin(now)
+        if begun is not None:
+            return begun
+        raise nowhere(tries.order(now), now)
 
     async def send(
         self,
@@ -66,13 +121,18 @@ class UpstreamService:
         *,
         headers: Iterable[tuple[bytes, bytes]],
         context: CallContext,
-        body: bytes | None = None,
+        body: Body = None,
     ) -> UpstreamAnswer:
-        """Send one request to *path* below the upstream's address; raises UpstreamFailed."""
-        url = URL(f"{upstream.base_url}{path}", encoded=True)
+        """Send one request to *path* below the upstream's address; raises UpstreamFailed.
+
+        A body that comes in pieces is as long as the caller's *headers* say, if they do.
+        """
+        url = URL(address(upstream, path), encoded=True)
         with self._tracer.upstream(context, upstream.name) as span:
-            outgoing = to_upstream(headers, upstream.api_key, context.request_id)
+            outgoing = to_upstream(headers, credential_headers(upstream), context.request_id)
             self._tracer.inject(span, outgoing)
+            if body is not None and not isinstance(body, bytes):
+                outgoing.extend(("content-length", value.decode()) for name, value in headers if name == b"content-length")
             return await self._client.send(method, url, outgoing, body)
 
     async def list_models(
@@ -83,7 +143,9 @@ class UpstreamService:
         Raises UpstreamUnreachable when none answers.
         """
         raw = tuple(headers)
-        lists = await asyncio.gather(*(self._list_one(upstream, raw, context) for upstream in self._upstreams))
+        lists = await asyncio.gather(
+            *(self._list_one(upstream, raw, context) for upstream in self._directory.upstreams)
+        )
         if lists and all(models is None for models in lists):
             raise UpstreamUnreachable("No upstream can list its models right now.")
         merged: dict[str, dict[str, Any]] = {}
@@ -95,17 +157,29 @@ class UpstreamService:
     async def get_model(
         self, caller: Caller, model: str, headers: Iterable[tuple[bytes, bytes]], context: CallContext
     ) -> dict[str, Any]:
-        """Return the object of one model from the upstream that serves it.
+        """Return the object of one model from the first upstream that has it.
 
         Raises ModelNotFound, NoUpstream, UpstreamUnreachable, or UpstreamRejectedCredential.
         """
         if not model.strip("."):  # "", "." and ".." are no names but other places: the list, and what is above it
             raise ModelNotFound(model)
-        upstream = self.plan_for(caller, model).targets[0].upstream
-        document = await self._get(upstream, f"/models/{quote(model, safe='')}", headers, context)
-        if document is None:
-            raise ModelNotFound(model)
-        return document
+        raw = tuple(headers)
+        missed: WeirError = ModelNotFound(model)
+        for target in self.plan_for(caller, model).targets:
+            if target.model != model:
+                break
+            try:
+                document = await self._get(
+                    target.upstream, f"/models/{quote(target.sent_model, safe='')}", raw, context
+                )
+            except Operational as error:
+                missed = error
+                continue
+            if model in target.upstream.aliases:
+                return alias_object(target.upstream, model, document)
+            if document is not None:
+                return document
+        raise missed
 
     async def _list_one(
         self, upstream: Upstream, headers: tuple[tuple[bytes, bytes], ...], context: CallContext
@@ -120,11 +194,7 @@ class UpstreamService:
         if not isinstance(models, list):
             _log.warning("models_not_listed", upstream=upstream.name, reason="it did not answer with a list")
             return None
-        return [
-            model
-            for model in models
-            if isinstance(model, dict) and isinstance(model.get("id"), str) and upstream.serves(model["id"])
-        ]
+        return named(upstream, models)
 
     async def _get(
         self, upstream: Upstream, path: str, headers: Iterable[tuple[bytes, bytes]], context: CallContext

@@ -23,8 +23,11 @@ LAYERS: Final = {
         "reconcile",
         "rollup_commands",
         "routes",
+        "secret_commands",
         "serve",
+        "socket_protocol",
         "tenants",
+        "upstreaming",
         "user_commands",
         "wiring",
         "worker",
@@ -32,6 +35,7 @@ LAYERS: Final = {
     "door": {"deps", "unsupported_router"},
     "orchestrator": {"gateway", "batches", "alerts", "dashboard", "health", "privacy"},
     "feature": {
+        "answers",
         "audit",
         "budgets",
         "files",
@@ -40,6 +44,7 @@ LAYERS: Final = {
         "keys",
         "ledger",
         "limits",
+        "ownership",
         "prices",
         "projects",
         "reconciliation",
@@ -48,18 +53,26 @@ LAYERS: Final = {
     "leaf": {"embedded", "simulator"},
     "foundation": {
         "__init__",
+        "cache_settings",
         "core",
+        "dispatch_settings",
         "error_handlers",
         "errors",
+        "gateway_settings",
         "identity_errors",
         "key_errors",
         "limit_errors",
         "limit_settings",
         "money_errors",
         "observability",
+        "ownership_errors",
+        "secret_settings",
         "setting_groups",
         "setting_names",
         "settings",
+        "socket_errors",
+        "upstream_errors",
+        "upstream_settings",
         "version",
     },
 }
@@ -76,6 +89,7 @@ SEAMS: Final = {("deps", "wiring")}
 
 # A feature sees these other features and no more, so that the arrows stay a tree people can remember.
 FEATURES_SEEN: Final = {
+    "answers": {"projects"},
     "audit": set(),
     # The row of an idempotency key is written in the transaction of the reservation.
     "budgets": {"idempotency", "ledger", "prices"},
@@ -85,6 +99,7 @@ FEATURES_SEEN: Final = {
     "keys": {"projects", "identity"},
     "ledger": {"prices"},
     "limits": set(),
+    "ownership": set(),
     "prices": set(),
     "projects": {"identity"},
     # It compares what the ledger says with what the provider says.
@@ -110,7 +125,9 @@ KINDS_OF_PLACES: Final = {
     "deps": "door",
     # They drive clients and streams for their feature's service, and live beside it because each is a story of its own.
     "gateway/relay": "service",
+    "gateway/relay_bytes": "service",
     "gateway/relay_stream": "service",
+    "gateway/settlement": "service",
     "upstreams/dispatcher": "service",
 }
 # Inside one feature.

@@ -393,7 +393,7 @@ async def test_an_unknown_scope_id_is_not_found(db: Database) -> None:
 async def test_two_who_replace_a_budget_at_once_make_one(db: Database) -> None:
     admin = open_admin(db)
     made = await asyncio.gather(
-        *(admin.create_or_update(new_budget(limit_nano=Nano(number)), "key_admin") for number in range(5))
+        *(admin.create_or_update(new_budget(limit_nano=Nano(number)), ADMIN) for number in range(5))
     )
     assert len({standing.record.id for standing in made}) == 1
     assert max(standing.record.version for standing in made) == 5

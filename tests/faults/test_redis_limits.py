@@ -141,8 +141,8 @@ async def test_a_redis_that_is_flushed_in_the_middle_of_a_window_begins_it_anew(
     await make(weir, maximum=1)
     assert await statuses(weir, 2) == [200, 429]
 
-    await weir.wiring.limits.service._store._redis._client.flushall()
-    await weir.wiring.limits.service._store._redis._client.script_flush()
+    await weir.wiring.limits.service._store._redis._first.client.flushall()
+    await weir.wiring.limits.service._store._redis._first.client.script_flush()
 
     assert await statuses(weir, 2) == [200, 429]
     assert (await check(weir))["ok"]

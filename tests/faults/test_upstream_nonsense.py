@@ -62,13 +62,20 @@ async def test_an_answer_that_is_cut(weir: RunningWeir) -> None:
         b"HTTP/1.1 200 OK\r\nx-large: " + b"x" * 40_000 + b"\r\n\r\n",
         JSON_HEAD + b"content-length: 10\r\ncontent-length: 20\r\n\r\n{}",
         JSON_HEAD + b"transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
-        JSON_HEAD + b"content-encoding: gzip\r\ncontent-length: 12\r\n\r\nnot-gzipped!",
     ],
-    ids=["nothing", "half a head", "no HTTP", "a giant header", "two lengths", "bad chunks", "no gzip"],
+    ids=["nothing", "half a head", "no HTTP", "a giant header", "two lengths", "bad chunks"],
 )
 async def test_an_answer_that_is_no_http(canned_weir: RunningWeir, canned: CannedUpstream, answer: bytes) -> None:
     canned.answers(answer)
     await assert_broken(canned_weir, "upstream_unreachable")
+
+
+async def test_an_answer_that_is_compressed_although_none_was_asked_for(
+    canned_weir: RunningWeir, canned: CannedUpstream
+) -> None:
+    canned.answers(JSON_HEAD + b"content-encoding: gzip\r\ncontent-length: 12\r\n\r\nnot-gzipped!")
+
+    await assert_broken(canned_weir, "upstream_invalid_response")
 
 
 @pytest.mark.parametrize("is_compressed", [False, True], ids=["plain", "compressed"])
@@ -82,7 +89,7 @@ async def test_an_answer_longer_than_is_allowed(
     encoding = b"content-encoding: gzip\r\n" if is_compressed else b""
     body = gzip.compress(body) if is_compressed else body
     canned.answers(JSON_HEAD + encoding + b"content-length: %d\r\n\r\n" % len(body), body)
-    await assert_broken(bounded, "upstream_unreachable")
+    await assert_broken(bounded, "upstream_invalid_response" if is_compressed else "upstream_unreachable")
 
 
 @pytest.mark.parametrize("status", [403, 404, 429, 500, 502, 503])

@@ -219,11 +219,11 @@ async def test_a_caller_who_leaves_while_tokens_are_counted_leaves_nothing_held(
     await make_budget(weir, "0.03")
     gateway = weir.wiring.gateway
     body = orjson.dumps({**HELLO, "messages": [{"role": "user", "content": "a long story about rivers " * 4_000}]})
-    attempt = gateway._begin(
+    attempt = gateway._attempt(
         Caller("key_test", "api", "proj_default", None),
         CHAT,
         CHAT.read(body, {}),
-        weir.wiring.upstreams.plan("gpt-4o-mini"),
+        weir.wiring.upstreams.plan("gpt-4o-mini").targets[0],
         CallContext("req_leaving", 0.0, "POST", "/v1/chat/completions"),
     )
     leaving = asyncio.create_task(gateway._reservations.make(attempt))

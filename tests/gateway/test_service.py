@@ -59,7 +59,7 @@ async def test_a_stream_that_is_closed_before_its_end_has_its_row(weir: RunningW
 
 
 async def test_an_attempt_cannot_end_twice(weir: RunningWeir) -> None:
-    upstreams, settlement = weir.wiring.upstreams, weir.wiring.gateway._settlement
+    upstreams, settlement = weir.wiring.upstreams, weir.wiring.gateway._dispatcher._settlement
     attempt = Attempt(
         id=new_uuid7(0),
         context=CallContext(new_id("req"), 0.0, "POST", "/v1/chat/completions"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.gateway.operations.chat_stream import ChatStream
-from app.gateway.stream import EVENT_BYTES_MAX, BrokenStream
+from app.gateway.stream import BrokenStream
 from app.prices.usage import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -166,14 +166,14 @@ def test_choices_of_any_shape_are_relayed_and_counted_as_nothing(choices: object
 
 def test_an_event_without_an_end_is_not_kept_for_ever() -> None:
     stream = ChatStream(hide_usage=True)
-    piece = b"data: " + b"x" * (EVENT_BYTES_MAX // 2)
+    piece = b"data: " + b"x" * (ChatStream.EVENT_BYTES_MAX // 2)
     assert stream.feed(piece) == b""
     with pytest.raises(BrokenStream):
         stream.feed(piece)
 
 
 def test_a_large_event_that_ends_is_relayed_whole() -> None:
-    large = content("x" * (EVENT_BYTES_MAX - 1_000))
+    large = content("x" * (ChatStream.EVENT_BYTES_MAX - 1_000))
     assert run([large[:9_000_000], large[9_000_000:]]).relayed == large
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from app.limits.record import IN_SCOPE_MAX
 from app.projects.service import DEFAULT_PROJECT_ID
+from tests.fixtures.signed_in import sign_in
 from tests.fixtures.weir import RunningWeir
 from tests.limits.making import BODY, make
 
@@ -60,6 +61,8 @@ async def test_a_star_for_the_model_is_every_model(weir: RunningWeir) -> None:
         ({"scope": "address", "model": "gpt-4o"}, "counts"),
         ({"scope": "project", "scope_id": "proj_unknown"}, "scope_id"),
         ({"scope": "api_key", "scope_id": "key_unknown"}, "scope_id"),
+        ({"scope": "user", "scope_id": "user_unknown"}, "scope_id"),
+        ({"scope": "service_account", "scope_id": "svc_unknown"}, "scope_id"),
         ({"scope": "galaxy"}, "scope"),
         ({"maximum": -1}, "maximum"),
         ({"maximum": 10**12 + 1}, "maximum"),
@@ -156,11 +159,12 @@ async def test_limits_are_listed_page_by_page_in_either_order(weir: RunningWeir)
 
 async def test_limits_are_found_by_what_they_are_for(weir: RunningWeir) -> None:
     await make(weir, name="one")
-    await make(weir, name="two", scope="user", scope_id="user_1", counts="tokens", model="gpt-4o", mode="shadow")
+    user = await sign_in(weir, "Ada")
+    await make(weir, name="two", scope="user", scope_id=user.id, counts="tokens", model="gpt-4o", mode="shadow")
 
     for wanted in (
         {"scope": "user"},
-        {"scope_id": "user_1"},
+        {"scope_id": user.id},
         {"counts": "tokens"},
         {"model": "gpt-4o"},
         {"mode": "shadow"},
@@ -186,12 +190,29 @@ async def test_a_list_that_cannot_be_is_refused(weir: RunningWeir, query: dict[s
 
 
 async def test_one_scope_has_only_so_many_limits(weir: RunningWeir) -> None:
+    ada, bob = await sign_in(weir, "Ada"), await sign_in(weir, "Bob")
     await weir.sql(
         "INSERT INTO limits (id, name, scope, scope_id, counts, per, maximum, mode, version) "
-        "SELECT 'lim_' || n, 'n', 'user', 'user_1', 'requests', 'minute', 1, 'enforcing', 1 "
-        f"FROM generate_series(1, {IN_SCOPE_MAX}) n"
+        "SELECT 'lim_' || n, 'n', 'user', $1, 'requests', 'minute', 1, 'enforcing', 1 "
+        f"FROM generate_series(1, {IN_SCOPE_MAX}) n",
+        ada.id,
     )
-    new = {"name": "n", "scope": "user", "scope_id": "user_1", "counts": "requests", "per": "minute", "maximum": 3}
+    new = {"name": "n", "scope": "user", "scope_id": ada.id, "counts": "requests", "per": "minute", "maximum": 3}
     answer = await call(weir, "POST", json=new)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "scope")
-    await make(weir, scope="user", scope_id="user_2")
+    await make(weir, scope="user", scope_id=bob.id)
+
+
+async def test_people_and_service_accounts_have_limits_of_their_own_while_they_are_there(weir: RunningWeir) -> None:
+    ada = await sign_in(weir, "Ada")
+    accounts = f"/v1/organization/projects/{DEFAULT_PROJECT_ID}/service_accounts"
+    async with weir.http(weir.admin_key) as client:
+        account = (await client.post(accounts, json={"name": "a program"})).json()["id"]
+        for scope, scope_id in (("user", ada.id), ("service_account", account)):
+            assert (await make(weir, scope=scope, scope_id=scope_id))["scope_id"] == scope_id
+        assert (await client.delete(f"{accounts}/{account}")).status_code == 200
+        assert (await client.delete(f"/v1/organization/users/{ada.id}")).status_code == 200
+    new = {"name": "late", "counts": "requests", "per": "minute", "maximum": 3}
+    for scope, scope_id in (("user", ada.id), ("service_account", account)):
+        late = await call(weir, "POST", json={**new, "scope": scope, "scope_id": scope_id})
+        assert (late.status_code, late.json()["error"]["param"]) == (404, "scope_id")

@@ -54,7 +54,7 @@ async def test_calls_that_arrive_together_share_one_script_run_and_each_gets_its
 
 
 async def evalsha_calls(redis: Redis) -> int:
-    stats = await redis._client.info("commandstats")
+    stats = await redis._first.client.info("commandstats")
     return int(stats.get("cmdstat_evalsha", {}).get("calls", 0))
 
 
@@ -63,7 +63,7 @@ async def test_a_script_that_was_flushed_is_loaded_again_by_the_call_that_misses
 ) -> None:
     limit = make_limit(maximum=2)
     assert await admitted(limit_store, charges([limit]))
-    await limit_redis._client.script_flush()
+    await limit_redis._first.client.script_flush()
 
     assert await admitted(limit_store, charges([limit]))
     assert not await admitted(limit_store, charges([limit]))
@@ -74,7 +74,7 @@ async def test_an_empty_redis_begins_its_windows_anew(limit_store: LimitStore, l
     limit = make_limit(maximum=1)
     asked = charges([limit])
     verdict = await limit_store.acquire("lease", asked)
-    await limit_redis._client.flushdb()
+    await limit_redis._first.client.flushdb()
 
     assert await admitted(limit_store, asked)
     limit_store.end(lease_of(verdict, asked), [0])
@@ -86,7 +86,7 @@ async def test_a_correction_of_what_is_lost_is_made_nowhere(limit_store: LimitSt
     limit = make_limit(counts="tokens", maximum=100)
     asked = [charge(limit, 60)]
     verdict = await limit_store.acquire("lease", asked)
-    await limit_redis._client.flushdb()
+    await limit_redis._first.client.flushdb()
 
     limit_store.end(lease_of(verdict, asked), [-50])
     await limit_store.close()
@@ -153,7 +153,7 @@ async def test_a_correction_takes_no_more_than_there_is(limit_store: LimitStore,
     limit_store.now_ms = NOW_MS
     asked = [charge(limit, 60)]
     verdict = await limit_store.acquire("lease", asked)
-    await limit_redis._client.flushdb()
+    await limit_redis._first.client.flushdb()
     assert await admitted(limit_store, [charge(limit, 10)])
 
     limit_store.end(lease_of(verdict, asked), [-50])
@@ -226,7 +226,7 @@ async def test_a_beat_keeps_places_alive_and_brings_lost_ones_back(
     asked = charges([make_limit(counts="concurrent", maximum=2), make_limit()])
     lease = lease_of(await store.acquire("lease", asked), asked)
     open_leases.add(lease)
-    await limit_redis._client.flushdb()
+    await limit_redis._first.client.flushdb()
 
     await store.beat()
 
@@ -239,7 +239,7 @@ async def test_a_beat_keeps_places_alive_and_brings_lost_ones_back(
 
 
 async def test_processes_know_how_many_they_are(limit_redis: Redis) -> None:
-    await limit_redis._client.delete(_PROCESSES)
+    await limit_redis._first.client.delete(_PROCESSES)
     stores = [LimitStore(limit_redis, Dependency("limits"), OpenLeases(), PATIENT_SECONDS) for _ in range(3)]
     for store in stores:
         await store.beat()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from app.audit import models as _audit  # noqa: F401 - their tables are in Base
+from app.answers import models as _answers  # noqa: F401 - their tables are in Base
+from app.audit import models as _audit  # noqa: F401
 from app.budgets import models as _budgets  # noqa: F401
 from app.core import schema
 from app.core.clock import utc_now
@@ -22,10 +23,13 @@ from app.ledger import models as _ledger  # noqa: F401
 from app.ledger import repository as ledger
 from app.ledger import rollup_models as _rollups  # noqa: F401
 from app.limits import models as _limits  # noqa: F401
+from app.ownership import models as _ownership  # noqa: F401
 from app.prices import models as _prices  # noqa: F401
 from app.projects import models as _projects  # noqa: F401
 from app.reconciliation import models as _reconciliation  # noqa: F401
 from app.settings import Settings
+from app.upstreams import breaker_models as _breakers  # noqa: F401
+from app.upstreams import models as _upstreams  # noqa: F401
 from tests.migrations.conftest import ROOT, Holder, downgrade
 
 REVISIONS = sorted(schema._revisions())

@@ -19,6 +19,11 @@ def test_an_empty_book_knows_no_price() -> None:
     assert Book().find("gpt-4o", None, NOW) is None
 
 
+def test_qualities_and_sizes_of_a_model_are_no_models() -> None:
+    book = Book([price("m"), price("m/hd/1x1"), price("n/m"), price("sim-*")])
+    assert book.models == ["m", "n/m", "sim-*"]
+
+
 def test_a_name_without_a_match_has_no_price() -> None:
     book = Book([price("gpt-4o"), price("sim-*")])
     assert book.find("gpt-4", None, NOW) is None

@@ -59,6 +59,8 @@ bounds = st.builds(
     speaks=st.booleans(),
     draws=st.booleans(),
     keeps_cache=st.booleans(),
+    inputs=st.integers(1, 3),
+    is_unpriced=st.just(False),
 ).map(lambda bound: bound._replace(draws=bound.draws and not bound.speaks))
 
 
@@ -69,7 +71,7 @@ def usages(draw: st.DrawFn, bound: Bound, found: Price) -> Usage:
     def up_to(most: int, extreme: bool = True) -> int:
         return draw(st.just(most) | st.integers(0, most)) if extreme else draw(st.integers(0, most))
 
-    context = found.context_tokens_max or CONTEXT_TOKENS_DEFAULT
+    context = bound.inputs * (found.context_tokens_max or CONTEXT_TOKENS_DEFAULT)
     input_tokens = up_to(context if bound.fills_context else min(context, bound.input_tokens))
     left = input_tokens
     parts: dict[str, int] = {}

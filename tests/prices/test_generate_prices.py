@@ -130,6 +130,17 @@ def test_speech_and_transcription_cost_what_is_published() -> None:
     assert cost(find("whisper-1"), Usage(audio_seconds=60)) == 6_000_000
 
 
+def test_images_cost_what_is_published_by_quality_and_size_and_are_bounded_by_the_dearest() -> None:
+    one = Usage(images=1)
+    assert cost(find("dall-e-2/512x512"), one) == 18_000_000
+    assert cost(find("dall-e-3/1024x1024"), one) == 40_000_000
+    assert cost(find("dall-e-3/hd/1792x1024"), one) == 120_000_000
+    assert cost(find("gpt-image-1"), Usage(output_tokens=1_056, output_image_tokens=1_056)) == 42_240_000
+    for model in ("dall-e-2", "dall-e-3"):
+        sizes = [price for price in SHIPPED if price.model.startswith(f"{model}/")]
+        assert cost(find(model), one) == max(cost(price, one) for price in sizes)
+
+
 def test_a_dated_price_change_is_kept() -> None:
     assert usd(find("o3", at=datetime(2025, 6, 9, 23, 59, tzinfo=UTC)).rates.input) == 10
     assert usd(find("o3", at=datetime(2025, 6, 10, tzinfo=UTC)).rates.input) == 2

@@ -24,6 +24,8 @@ from tests.process.weir_process import WeirProcess, empty_directory, is_running
 _PROMPT = "the-prompt-that-nobody-may-read"
 _ANSWER = "You wrote"  # how the simulator's answers begin
 _WRONG_UPSTREAM_KEY = "sk-wrong-upstream-key-0123456789abcdef"
+# Nothing in it looks like a key, so that no pattern of the redaction takes it out.
+_MANAGED_KEY = "planted.Credential.of.a.managed.Upstream.0123456789abcdef"
 _WRONG_KEY = "wk-a-key-that-never-worked-0123456789abcdef"
 
 
@@ -38,6 +40,7 @@ class _Calls:
 
     def __init__(self, base_url: str, key: str) -> None:
         self._key = key
+        self.base_url = base_url
         self._http = httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=30)
         self.sdk = AsyncOpenAI(base_url=f"{base_url}/v1", api_key=key, max_retries=0)
         self.errors: list[str] = []
@@ -84,6 +87,33 @@ async def _good_and_bad_calls(calls: _Calls) -> None:
     calls.errors.append((await calls.get("/v1/requests/req_nobody_made")).text)
 
 
+async def _managed_upstream(calls: _Calls, admin_key: str, upstream_url: str) -> str:
+    """Add an upstream whose credential is wrong there, change, test and use it; return all that was shown of it."""
+    path = "/v1/gateway/upstreams"
+    new = {"name": "managed", "base_url": upstream_url, "api_key": _MANAGED_KEY, "models": ["managed"], "priority": -1}
+    headers = {"authorization": f"Bearer {admin_key}"}
+    async with httpx.AsyncClient(base_url=calls.base_url, trust_env=False, timeout=30, headers=headers) as admin:
+        answers = [
+            await admin.post(path, json=new),
+            await admin.post(path, json={**new, "api_key": f"{_MANAGED_KEY} {_MANAGED_KEY}"}),
+            await admin.post(path, json={**new, "base_url": upstream_url.replace("//", f"//{_MANAGED_KEY}@")}),
+            await admin.post(path, json={**new, "test": False}),
+        ]
+        place = f"{path}/{answers[-1].json()['id']}"
+        answers += [
+            await admin.patch(place, json={"api_key": _MANAGED_KEY}),
+            await admin.patch(place, json={"api_key": _MANAGED_KEY, "test": False}),
+            await admin.post(f"{place}/test"),
+            await admin.get(place),
+            await admin.get(path),
+        ]
+        assert [answer.status_code for answer in answers] == [422, 400, 400, 200, 422, 200, 200, 200, 200]
+        await calls.send(model="managed")
+        await calls.send(model="managed", stream=True)
+        answers += [await admin.get("/v1/models"), await admin.get("/v1/organization/audit_logs")]
+    return "\n".join(f"{answer.headers} {answer.text}" for answer in answers)
+
+
 async def test_no_secret_shows_up_anywhere(directory: Path, shared_simulator: tuple[Simulator, str]) -> None:
     simulator, upstream_url = shared_simulator
     simulator.account.reset()
@@ -96,6 +126,7 @@ async def test_no_secret_shows_up_anywhere(directory: Path, shared_simulator: tu
         "WEIR_BOOTSTRAP_ADMIN_KEY": key.replace("wk", "wa"),
         "WEIR_KEYS__PEPPER": pepper,
         "WEIR_LOG__LEVEL": "debug",
+        "WEIR_UPSTREAMS__ALLOW_PRIVATE_ADDRESSES": "true",
     }
     with WeirProcess(directory, variables=variables) as weir:
         await asyncio.to_thread(weir.wait_until_started)
@@ -104,6 +135,9 @@ async def test_no_secret_shows_up_anywhere(directory: Path, shared_simulator: tu
         calls = _Calls(weir.base_url, key)
         async with asyncio.timeout(60):
             await _good_and_bad_calls(calls)
+            managed = await _managed_upstream(calls, key.replace("wk", "wa"), upstream_url)
+            stored = await _rows(running["database_url"], "upstreams")
+            audited = await _rows(running["database_url"], "audit_entries")
             await _bug(calls, running["database_url"])
             await _database_killed(calls, weir)
             ledger = await _rows(running["database_url"])
@@ -115,12 +149,16 @@ async def test_no_secret_shows_up_anywhere(directory: Path, shared_simulator: tu
     assert len(passwords) == 2
     assert {200, 400, 401, 429, 500, 502, 503} <= set(calls.statuses)
     assert len(ledger) >= 15
+    assert (len(stored), [row["event"] for row in audited].count("upstream.updated")) == (1, 1)
     assert weir.events("bug")
     shown = {
         "output": weir.output,
         "errors": "\n".join(calls.errors),
         "metrics": metrics,
         "receipt": receipt,
+        "administration": managed,
+        "table of upstreams": "\n".join(map(str, stored)),
+        "audit log": "\n".join(map(str, audited)),
         "ledger": "\n".join(map(str, ledger)),
         **{path.name: path.read_text() for path in (directory / "data" / "embedded").glob("*.log*")},
     }
@@ -130,6 +168,7 @@ async def test_no_secret_shows_up_anywhere(directory: Path, shared_simulator: tu
         "admin key": key.replace("wk", "wa"),
         "wrong key": _WRONG_KEY,
         "upstream key": UPSTREAM_KEY,
+        "managed upstream's key": _MANAGED_KEY,
         "pepper": pepper,
         "prompt": _PROMPT,
         "answer": _ANSWER,
@@ -139,7 +178,7 @@ async def test_no_secret_shows_up_anywhere(directory: Path, shared_simulator: tu
     found = [f"{secret} in {place}" for secret, value in planted.items() for place in shown if value in shown[place]]
     assert found == []
     # Neither does a part of one that is long enough to be guessed with.
-    for value in (key, UPSTREAM_KEY, pepper):
+    for value in (key, UPSTREAM_KEY, _MANAGED_KEY, pepper):
         assert not [place for place in shown if value[-16:] in shown[place]]
 
 
@@ -175,10 +214,10 @@ async def _database_killed(calls: _Calls, weir: WeirProcess) -> None:
         await calls.send()
 
 
-async def _rows(url: str) -> list[dict[str, Any]]:
+async def _rows(url: str, table: str = "ledger_entries") -> list[dict[str, Any]]:
     connection = await asyncpg.connect(url)
     try:
-        rows = await connection.fetch("SELECT * FROM ledger_entries ORDER BY started_at")
+        rows = await connection.fetch(f"SELECT * FROM {table} ORDER BY 2")
         return [dict(row) for row in rows]
     finally:
         await connection.close()

@@ -61,5 +61,6 @@ async def test_a_call_that_finds_no_free_connection_was_not_sent(
     finally:
         never.set()
         await client.close()
-    assert caught.value.failure == "not_sent"
+    assert (caught.value.failure, caught.value.reason) == ("no_room", "all 1 connections are in use")
+    assert client._in_use == 0
     assert len(canned.requests) == 1

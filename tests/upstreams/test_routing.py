@@ -6,6 +6,7 @@ from app.errors import ModelNotFound, NoUpstream
 from app.observability.tracing import Tracer
 from app.settings import Settings
 from app.upstreams.client import UpstreamClient
+from app.upstreams.directory import Directory
 from app.upstreams.routing import Plan, Target, Upstream, plan
 from app.upstreams.service import UpstreamService
 
@@ -36,9 +37,9 @@ async def test_a_model_that_nobody_serves_is_not_found_and_without_upstreams_the
     client = UpstreamClient(Settings().upstream)
     try:
         with pytest.raises(ModelNotFound):
-            UpstreamService(client, [SIMULATOR, LOCAL], Tracer(), lambda *_: True).plan("gpt-5")
+            UpstreamService(client, Directory([SIMULATOR, LOCAL]), Tracer(), lambda *_: True).plan("gpt-5")
         with pytest.raises(NoUpstream):
-            UpstreamService(client, [SIMULATOR], Tracer(), lambda *_: True).plan("gpt-5")
+            UpstreamService(client, Directory([SIMULATOR]), Tracer(), lambda *_: True).plan("gpt-5")
     finally:
         await client.close()
 

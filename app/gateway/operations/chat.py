@@ -4,32 +4,29 @@ https://platform.openai.com/docs/api-reference/chat/create
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
-from app.errors import InvalidRequest, InvalidType
 from app.gateway.body import (
     find_whole_number,
-    json_name,
     json_object,
     may_hide_names,
-    optional,
     read_model,
     read_object,
     refuse_ambiguous,
     required,
 )
 from app.gateway.bound import chat_bound, counted_bound
-from app.gateway.operations.chat_stream import ChatStream
+from app.gateway.operations.chat_stream import ChatStream, StoredChatStream, stored_completion
 from app.gateway.operations.operation import Answered, MeteredRequest, Operation, Whole
-from app.gateway.splice import replace_member
+from app.gateway.references import references_of, refuse_repeated
+from app.gateway.splice import put_in_front, replace_member
+from app.gateway.stream_options import asking_for_usage
 from app.gateway.usage import chat_usage, generated_tokens, input_tokens, objects
 from app.prices.service import Bound
 from app.prices.usage import Usage
 
-_ASK_FOR_USAGE: Final = b'"stream_options":{"include_usage":true},'
 _MAXIMA: Final = ("max_completion_tokens", "max_tokens")
 _MAXIMUM: Final = 10_000_000
 """More tokens than any model can answer with."""
@@ -47,6 +44,7 @@ _METERED: Final = frozenset(
         "prediction",
         "prompt_cache_options",
         "service_tier",
+        "store",
         "stream",
         "stream_options",
         "tools",
@@ -77,16 +75,10 @@ class ChatCompletions(Operation):
             is_capped=any(maximum is not None for maximum in maxima),
             service_tier=_text(document.get("service_tier")),
             body=body,
+            stores=document.get("store") is True,
+            references=_references(document, body),
         )
-        if not optional(document, "stream", bool):
-            return plain
-        options = optional(document, "stream_options", dict) or {}
-        wanted = options.get("include_usage")
-        if wanted is not None and not isinstance(wanted, bool):
-            raise InvalidType("stream_options.include_usage", expected="a boolean", got=json_name(wanted))
-        if wanted:
-            return replace(plain, streamed=True)
-        return replace(plain, streamed=True, hides_usage=True, body=_with_usage(body, document, options))
+        return asking_for_usage(plain, document)
 
     def capped(self, body: bytes, output_tokens: int) -> bytes:
         """Return *body*, which names no maximum, with *output_tokens* as that of each choice."""
@@ -97,7 +89,7 @@ class ChatCompletions(Operation):
         name = "max_tokens" if document.get("prediction") is not None else "max_completion_tokens"
         if name in document:
             return replace_member(body, name, b"%d" % output_tokens)
-        return _with_member(body, b'"%b":%d,' % (name.encode(), output_tokens))
+        return put_in_front(body, b'"%b":%d,' % (name.encode(), output_tokens))
 
     def counted_bound(self, request: MeteredRequest, count: Callable[[str], int]) -> Bound | None:
         """Return the bound of *request* with its text counted in tokens by *count*, None when that cannot be done."""
@@ -115,7 +107,8 @@ class ChatCompletions(Operation):
         tokens = 0
         if usage is None:
             tokens = sum(generated_tokens(choice.get("message")) for choice in objects(document.get("choices")))
-        return Answered(usage, document.get("model"), document.get("service_tier"), tokens)
+        stored = stored_completion(document) if whole.request.stores else ()
+        return Answered(usage, document.get("model"), document.get("service_tier"), tokens, stored)
 
     def estimated(self, request: MeteredRequest) -> Usage:
         """Return about how many input tokens *request* is."""
@@ -124,24 +117,17 @@ class ChatCompletions(Operation):
 
     def stream(self, request: MeteredRequest) -> ChatStream:
         """Return what meters its stream of chunks."""
-        return ChatStream(hide_usage=request.hides_usage)
+        kind = StoredChatStream if request.stores else ChatStream
+        return kind(hide_usage=request.hides_usage)
+
+
+def _references(document: dict[str, Any], body: bytes) -> tuple[str, ...]:
+    """Return the ids of files in the messages; hardly any request has some."""
+    if b'"file_id"' not in body and not may_hide_names(body):
+        return ()
+    refuse_repeated(body)
+    return references_of(document)
 
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _with_usage(body: bytes, document: dict[str, Any], options: dict[str, Any]) -> bytes:
-    """Return *body* asking for usage, every byte as it came but those of the stream options."""
-    if "stream_options" not in document:
-        return _with_member(body, _ASK_FOR_USAGE)
-    try:
-        asking = orjson.dumps({**options, "include_usage": True})
-    except orjson.JSONEncodeError:  # it writes less deeply nested JSON than it reads
-        raise InvalidRequest("Invalid 'stream_options': nested too deeply.", param="stream_options") from None
-    return replace_member(body, "stream_options", asking)
-
-
-def _with_member(body: bytes, member: bytes) -> bytes:
-    start = body.index(b"{") + 1
-    return body[:start] + member + body[start:]

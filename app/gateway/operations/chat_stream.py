@@ -4,9 +4,10 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from app.gateway.stream import EventStream
+from app.gateway.stream import EventStream, StoredObject
 from app.gateway.usage import chat_usage, generated_tokens, objects
 
 
@@ -40,3 +41,21 @@ class ChatStream(EventStream):
     def _learn_names(self, document: dict[str, Any]) -> None:
         self.answered_model = document.get("model") or self.answered_model
         self.service_tier = document.get("service_tier") or self.service_tier
+
+
+class StoredChatStream(ChatStream):
+    """The same of a completion that the upstream keeps: each chunk has its id, and so each is looked at."""
+
+    NOTABLE = re.compile(rb'"(?:id|usage|error)"\s*:\s*[{"]')
+
+    def learn(self, document: dict[str, Any]) -> bool:
+        """Learn from an event, from the first one what the completion is called."""
+        if not self.stored:
+            self.stored += stored_completion(document)
+        return super().learn(document)
+
+
+def stored_completion(document: Mapping[str, Any]) -> tuple[StoredObject, ...]:
+    """Return what the upstream keeps of the completion that *document* is, or is a chunk of."""
+    completion_id = document.get("id")
+    return (StoredObject(completion_id, "chat.completion"),) if isinstance(completion_id, str) else ()

@@ -10,8 +10,9 @@ from typing import ClassVar, NamedTuple
 
 import orjson
 
+from app.gateway.multipart import Form
 from app.gateway.splice import replace_member
-from app.gateway.stream import EventStream
+from app.gateway.stream import EventStream, StoredObject
 from app.prices.service import Bound
 from app.prices.usage import Usage
 
@@ -31,8 +32,26 @@ class MeteredRequest:
     is_capped: bool = True
     """Its output has a maximum, or it is of a kind whose cost does not depend on one: Weir need not set any."""
     service_tier: str | None = None
+    stores: bool = False
+    """Its answer is an object that the upstream keeps."""
+    is_background: bool = False
+    """The upstream goes on with it whoever is connected, and can be asked how it went."""
     references: tuple[str, ...] = ()
     """Ids of what is stored upstream that it names: its project must own them, and they decide where it goes."""
+    form: Form | None = None
+    """Its body, where that is a multipart form."""
+    sound_seconds: int = 0
+    """About how long the sound is that it sends; what that is at most is in `bound`."""
+    sound_bytes: int = 0
+    variants: tuple[str, ...] = ()
+    """What of its model it asks for, in the words of prices: of `dall-e-3/hd/1792x1024` it is `hd/1792x1024`."""
+    output_tokens_expected: int | None = None
+    """For limits, where `bound` has many more than are likely."""
+
+    @property
+    def identity(self) -> bytes:
+        """What makes it the same request as another: not a form's boundary, which is a new one each time it is sent."""
+        return self.body if self.form is None else self.body.replace(self.form.boundary, b"")
 
 
 class Answered(NamedTuple):
@@ -44,8 +63,10 @@ class Answered(NamedTuple):
     service_tier: object = None
     output_tokens: int = 0
     """About how many it has generated, by our own count, where it has no usage."""
-    object_id: str | None = None
-    """Of what the upstream stores from now on; None when it stores nothing."""
+    stored: tuple[StoredObject, ...] = ()
+    """What the upstream stores from now on."""
+    is_pending: bool = False
+    """The upstream goes on working, and says later what that used."""
 
 
 class Whole(NamedTuple):
@@ -60,12 +81,14 @@ class Whole(NamedTuple):
 class Operation(ABC):
     """One endpoint. Its requests are JSON objects unless it says otherwise."""
 
-    name: ClassVar[str]
+    name: str
     """What the ledger calls it, such as `chat.completions`."""
     path: ClassVar[str]
     """Below the upstream's address, such as `/chat/completions`; it is also where Weir serves it, under `/v1`."""
     relays_bytes: ClassVar[bool] = False
     """Whether its whole answers are bytes that Weir need not read: they are relayed as they come."""
+    is_free: bool = False
+    """Whether it costs nothing, whatever price its model has."""
 
     @abstractmethod
     def read(self, body: bytes, headers: Mapping[str, str]) -> MeteredRequest:
@@ -74,6 +97,13 @@ class Operation(ABC):
     @abstractmethod
     def answered(self, whole: Whole) -> Answered | None:
         """Return what a whole answer says; None when it is not what this endpoint answers."""
+
+    def measured(self, request: MeteredRequest, size_bytes: int) -> Answered:
+        """Return what an answer tells of which *size_bytes* were relayed as they came.
+
+        That is its usage, as far as it is known, and beside it the output tokens that can only be estimated.
+        """
+        raise NotImplementedError(f"answers of {self.name} are read, and not relayed ({size_bytes} bytes)")
 
     @abstractmethod
     def estimated(self, request: MeteredRequest) -> Usage:
@@ -85,6 +115,8 @@ class Operation(ABC):
 
     def renamed(self, request: MeteredRequest, model: str) -> bytes:
         """Return the body of *request* with *model* in it instead of its own, every other byte as it came."""
+        if request.form is not None:
+            return request.form.replaced("model", model)
         return replace_member(request.body, "model", orjson.dumps(model))
 
     def capped(self, body: bytes, output_tokens: int) -> bytes:

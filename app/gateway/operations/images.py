@@ -1,0 +1,154 @@
+"""Images: made from a text, from other images and a text, or as variations of one image.
+
+https://platform.openai.com/docs/api-reference/images
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from app.errors import MissingParameter
+from app.gateway.body import find_model, json_object, optional, read_object, refuse_ambiguous, required
+from app.gateway.image_bound import ImageSpec, image_bound, image_spec
+from app.gateway.image_usage import image_usage
+from app.gateway.multipart import Form, is_form, read_form
+from app.gateway.operations.images_stream import ImageStream
+from app.gateway.operations.operation import Answered, MeteredRequest, Operation, Whole
+from app.gateway.usage import objects, text_tokens
+from app.prices.usage import Usage
+
+_FIELDS: Final = {
+    "frame_count": int,
+    "model": str,
+    "n": int,
+    "output_format": str,
+    "partial_images": int,
+    "prompt": str,
+    "quality": str,
+    "size": str,
+    "stream": bool,
+}
+_GPT_IMAGE: Final = "gpt-image-1.5"
+"""What a request without a model is for."""
+_DALL_E: Final = "dall-e-2"
+"""And one for variations, which no other model makes."""
+_OVERLAYS: Final = ("mask", "markup")
+_SEEN_TOKENS: Final = 1_000
+"""About what an image that goes in is."""
+
+
+class _Images(Operation):
+    """What the three have in common."""
+
+    def answered(self, whole: Whole) -> Answered | None:
+        """Return what a list of images says; None for what is none."""
+        document = json_object(whole.body)
+        if document is None or not isinstance(document.get("data"), list):
+            return None
+        images = len(objects(document["data"]))
+        usage = image_usage(document.get("usage"), images)
+        if usage is not None:
+            return Answered(usage)
+        # By the image they are paid for exactly; by tokens it can only be estimated.
+        return Answered(Usage(images=images), output_tokens=images * self._spec(whole.request).tokens)
+
+    def estimated(self, request: MeteredRequest) -> Usage:
+        """Return about how many tokens the text and the images in *request* are, and the images that it asks for."""
+        document = self._document(request)
+        seen = _SEEN_TOKENS * self._images_sent(document, request.form)
+        text = text_tokens((document.get("prompt") or "").encode())
+        return Usage(input_tokens=text + seen, input_image_tokens=seen, images=request.bound.units.images)
+
+    def stream(self, request: MeteredRequest) -> ImageStream:
+        """Return what meters its stream of images."""
+        return ImageStream(self._spec(request).tokens)
+
+    def _request(self, document: dict[str, Any], model: str, body: bytes, form: Form | None) -> MeteredRequest:
+        spec = image_spec(document, model)
+        return MeteredRequest(
+            model=model,
+            bound=image_bound(spec, optional(document, "prompt", str) or "", self._images_sent(document, form)),
+            body=body,
+            streamed=bool(optional(document, "stream", bool)),
+            references=tuple(_file_ids(document)),
+            form=form,
+            output_tokens_expected=spec.tokens,
+            variants=spec.variants,
+        )
+
+    def _spec(self, request: MeteredRequest) -> ImageSpec:
+        return image_spec(self._document(request), request.model)
+
+    def _document(self, request: MeteredRequest) -> dict[str, Any]:
+        document: dict[str, Any] = orjson.loads(request.body) if request.form is None else request.form.read(_FIELDS)
+        return document
+
+    def _images_sent(self, document: dict[str, Any], form: Form | None) -> int:
+        """Return how many images a request has in it or names."""
+        if form is not None:
+            return sum(part.is_file for part in form.parts)
+        images = document.get("images")
+        overlays = sum(document.get(name) is not None for name in _OVERLAYS)
+        return (len(images) if isinstance(images, list) else 0) + overlays
+
+
+class ImageGenerations(_Images):
+    """The operation `images.generations`."""
+
+    name = "images.generations"
+    path = "/images/generations"
+
+    def read(self, body: bytes, headers: Mapping[str, str]) -> MeteredRequest:
+        """Return the request in *body*; raises a Refusal that says what is wrong with it and where."""
+        document = _read_json(body, headers)
+        required(document, "prompt", str)
+        return self._request(document, find_model(document, _GPT_IMAGE), body, None)
+
+
+class ImageEdits(_Images):
+    """The operation `images.edits`: a form with the images in it, or JSON that says where they are."""
+
+    name = "images.edits"
+    path = "/images/edits"
+
+    def read(self, body: bytes, headers: Mapping[str, str]) -> MeteredRequest:
+        """Return the request in *body*; raises a Refusal that says what is wrong with it and where."""
+        if not is_form(headers.get("content-type")):
+            document = _read_json(body, headers)
+            required(document, "images", list)
+            form = None
+        else:
+            form = read_form(body, headers.get("content-type"), headers.get("content-encoding"))
+            document = form.read(_FIELDS)
+            if not form.files("image"):
+                raise MissingParameter("image")
+        required(document, "prompt", str)
+        return self._request(document, find_model(document, _GPT_IMAGE), body, form)
+
+
+class ImageVariations(_Images):
+    """The operation `images.variations`: a form with an image in it."""
+
+    name = "images.variations"
+    path = "/images/variations"
+
+    def read(self, body: bytes, headers: Mapping[str, str]) -> MeteredRequest:
+        """Return the request in *body*; raises a Refusal that says what is wrong with it and where."""
+        form = read_form(body, headers.get("content-type"), headers.get("content-encoding"))
+        document = form.read(_FIELDS)
+        if not form.files("image"):
+            raise MissingParameter("image")
+        return self._request(document, find_model(document, _DALL_E), body, form)
+
+
+def _file_ids(document: Mapping[str, Any]) -> Iterator[str]:
+    for image in objects([*(document.get("images") or ()), *map(document.get, _OVERLAYS)]):
+        if isinstance(image.get("file_id"), str):
+            yield image["file_id"]
+
+
+def _read_json(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+    document = read_object(body, headers.get("content-type"), headers.get("content-encoding"))
+    refuse_ambiguous(body, document, _FIELDS.keys() | {"images", *_OVERLAYS})
+    return document

@@ -1,0 +1,115 @@
+"""Responses: what Weir must know of a request and of its answer.
+
+https://platform.openai.com/docs/api-reference/responses/create
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import orjson
+
+from app.gateway.body import find_whole_number, json_object, optional, read_model, read_object, refuse_ambiguous
+from app.gateway.operations.operation import Answered, MeteredRequest, Operation, Whole
+from app.gateway.operations.responses_stream import ResponsesStream
+from app.gateway.references import references_of, refuse_repeated
+from app.gateway.responses_bound import (
+    TOOL_CALLS_DEFAULT,
+    counted_responses_bound,
+    hosted_tools,
+    responses_bound,
+)
+from app.gateway.responses_usage import PENDING, output_tokens, responses_usage, stored_objects
+from app.gateway.splice import replace_member
+from app.gateway.usage import input_tokens
+from app.prices.service import Bound
+from app.prices.usage import Usage
+
+_OUTPUT_TOKENS_MAX: Final = 10_000_000
+"""More than any model can answer with."""
+_TOOL_CALLS_MAX: Final = 100_000
+METERED: Final = frozenset(
+    {
+        "background",
+        "conversation",
+        "input",
+        "instructions",
+        "max_output_tokens",
+        "max_tool_calls",
+        "model",
+        "previous_response_id",
+        "prompt",
+        "prompt_cache_options",
+        "service_tier",
+        "store",
+        "stream",
+        "tools",
+    }
+)
+"""What decides about the cost of a call, or whom it concerns, and so must not be open to two readings."""
+_INPUT: Final = ("input", "instructions", "tools", "text")
+
+
+class Responses(Operation):
+    """The operation `responses`."""
+
+    name = "responses"
+    path = "/responses"
+
+    def read(self, body: bytes, headers: Mapping[str, str]) -> MeteredRequest:
+        """Return the request in *body*; raises a Refusal that says what is wrong with it and where."""
+        document = read_object(body, headers.get("content-type"), headers.get("content-encoding"))
+        model = read_model(document)
+        refuse_ambiguous(body, document, METERED)
+        refuse_repeated(body)
+        maximum = find_whole_number(document, "max_output_tokens", _OUTPUT_TOKENS_MAX)
+        calls = find_whole_number(document, "max_tool_calls", _TOOL_CALLS_MAX)
+        service_tier = document.get("service_tier")
+        return MeteredRequest(
+            model=model,
+            bound=responses_bound(document, body),
+            body=body,
+            streamed=bool(optional(document, "stream", bool)),
+            is_capped=maximum is not None and (calls is not None or not hosted_tools(document).are_there),
+            service_tier=service_tier if isinstance(service_tier, str) else None,
+            stores=optional(document, "store", bool) is not False,
+            is_background=bool(optional(document, "background", bool)),
+            references=references_of(document),
+        )
+
+    def capped(self, body: bytes, output_tokens: int) -> bytes:
+        """Return *body* with *output_tokens* as its maximum, and one for its calls of tools if it names none."""
+        document = orjson.loads(body)
+        if document.get("max_tool_calls") is None and hosted_tools(document).are_there:
+            body = replace_member(body, "max_tool_calls", b"%d" % TOOL_CALLS_DEFAULT)
+        return replace_member(body, "max_output_tokens", b"%d" % output_tokens)
+
+    def counted_bound(self, request: MeteredRequest, count: Callable[[str], int]) -> Bound | None:
+        """Return the bound of *request* with its text counted in tokens by *count*, None when that cannot be done."""
+        try:
+            return counted_responses_bound(orjson.loads(request.body), request.bound, count)
+        except orjson.JSONEncodeError:  # it writes less deeply nested JSON than it reads
+            return None
+
+    def answered(self, whole: Whole) -> Answered | None:
+        """Return what a response says; None for what is not a JSON object."""
+        response = json_object(whole.body)
+        if response is None:
+            return None
+        usage = responses_usage(response, orjson.loads(whole.request.body))
+        return Answered(
+            usage,
+            response.get("model"),
+            response.get("service_tier"),
+            output_tokens(response) if usage is None else 0,
+            stored=stored_objects(response, stores=whole.request.stores),
+            is_pending=whole.request.is_background and usage is None and response.get("status") in PENDING,
+        )
+
+    def estimated(self, request: MeteredRequest) -> Usage:
+        """Return about how many input tokens *request* is; nothing is known of what it goes on from."""
+        document = orjson.loads(request.body)
+        return Usage(input_tokens=input_tokens([document.get(name) for name in _INPUT]))
+
+    def stream(self, request: MeteredRequest) -> ResponsesStream:
+        """Return what meters its stream of events."""
+        return ResponsesStream(orjson.loads(request.body), stores=request.stores)

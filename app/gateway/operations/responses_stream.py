@@ -1,0 +1,66 @@
+"""The dialect of streams of responses: numbered events with names; the last one has the whole response with its usage.
+
+https://platform.openai.com/docs/api-reference/responses-streaming
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from app.gateway.responses_usage import responses_usage, stored_objects
+from app.gateway.stream import EventStream
+from app.gateway.usage import text_tokens
+
+_LAST: Final = rb"response\.(?:completed|incomplete|failed|cancelled)"
+_NAMED: Final = rb"(?:error|response\.(?:created|queued)|%b)" % _LAST
+# What an event is, by the line that names it or by the beginning of its data: further in, anything may be called so.
+_EVENT: Final = rb'^event: ?%b\r?$|^data: ?\{\s*(?:"sequence_number"\s*:\s*[0-9]+\s*,\s*)?"type"\s*:\s*"%b"'
+_NUMBER: Final = re.compile(rb'"sequence_number"\s*:\s*([0-9]{1,9})')
+
+
+class ResponsesStream(EventStream):
+    """A stream that answers *request*; when it *stores*, the response and its items are kept upstream."""
+
+    NOTABLE = re.compile(_EVENT % (_NAMED, _NAMED), re.MULTILINE)
+    END = re.compile(_EVENT % (_LAST, _LAST), re.MULTILINE)
+
+    def __init__(self, request: Mapping[str, Any], *, stores: bool) -> None:
+        super().__init__()
+        self._request = request
+        self._stores = stores
+        self._number = -1
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes as `EventStream.feed` does, and remember how far the events are numbered."""
+        piece = super().feed(data)
+        for number in _NUMBER.finditer(piece):
+            self._number = max(self._number, int(number[1]))
+        return piece
+
+    def learn(self, document: dict[str, Any]) -> bool:
+        """Learn from the first event, the last one, and from an error."""
+        kind = document.get("type")
+        self.has_error = self.has_error or kind in ("error", "response.failed")
+        response = document.get("response")
+        if isinstance(response, dict):
+            self.answered_model = response.get("model") or self.answered_model
+            self.service_tier = response.get("service_tier") or self.service_tier
+            self.usage = responses_usage(response, self._request) or self.usage
+            self.stored += [each for each in stored_objects(response, stores=self._stores) if each not in self.stored]
+        return True
+
+    def tokens_of(self, document: dict[str, Any]) -> int:
+        """Return about how many tokens the model generated for an event: those of its piece, if it is one."""
+        delta = document.get("delta")
+        return text_tokens(delta.encode()) if isinstance(delta, str) else 0
+
+    def error_event(self, error: dict[str, Any]) -> bytes:
+        """Return the event that ends a stream which broke.
+
+        Both SDKs raise for it: openai-node because of its name, openai-python because of its member `error`.
+        """
+        event = {"type": "error", **{name: error[name] for name in ("code", "message", "param")}}
+        event |= {"sequence_number": self._number + 1, "error": error}
+        return b"event: error\ndata: " + orjson.dumps(event) + b"\n\n"

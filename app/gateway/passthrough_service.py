@@ -1,0 +1,242 @@
+"""Calls that pass through as they are: limited, reserved and written down one by one, and kept to their own project.
+
+Nothing is sent again here: a body that came in pieces is gone, and its caller's SDK tries again by itself.
+"""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import parse_qs
+
+from app.core.clock import monotonic_seconds
+from app.core.ids import new_uuid7
+from app.core.money import usd_text
+from app.errors import Forbidden, ModelNotFound, NoUpstream, UpstreamAnsweredNonsense, WeirError
+from app.gateway.answer import Answer, Inbound
+from app.gateway.attempt import Attempt
+from app.gateway.body import json_object
+from app.gateway.limit_demand import demand_of, shows
+from app.gateway.operations.passed_on import NOTHING, PassedOn
+from app.gateway.passthrough import Named, PassedPath, named_in
+from app.gateway.passthrough_pages import FilteredList
+from app.gateway.references import refuse_repeated
+from app.gateway.relay import abandoned, bounded_text, lost, read_refusal, refused
+from app.gateway.relay_bytes import relay_bytes
+from app.gateway.socket_account_service import SocketParts
+from app.keys.caller import Caller
+from app.limits.payer import payer_of
+from app.observability.context import CallContext
+from app.prices.service import PriceService
+from app.upstreams.answer import UpstreamAnswer
+from app.upstreams.body import Body
+from app.upstreams.directory import Directory
+from app.upstreams.failure import UpstreamFailed
+from app.upstreams.headers import to_caller
+from app.upstreams.routing import Plan, Target, Upstream
+
+
+class PassedCall(NamedTuple):
+    """What is to be passed on."""
+
+    method: str
+    path: PassedPath
+    inbound: Inbound
+    body: Body
+    """Whole if it is JSON, else in pieces; None when there is none."""
+
+
+class PassthroughService:
+    """Passes calls on."""
+
+    def __init__(
+        self,
+        parts: SocketParts,
+        prices: PriceService,
+        directory: Directory,
+        allows: Callable[[Caller, str], bool],
+    ) -> None:
+        self._parts = parts
+        self._prices = prices
+        self._directory = directory
+        self._allows = allows
+
+    async def run(self, caller: Caller, call: PassedCall, context: CallContext) -> Answer:
+        """Return the upstream's answer as it came.
+
+        Raises Forbidden for a group that the project may not use, ObjectNotFound for what is another's, what keeps a
+        call out of limits and budgets, and an Operational error when the upstream does not answer.
+        """
+        parts = self._parts
+        operation = self._operation(call)
+        context.operation = operation.name
+        named = self._named(caller, call, operation)
+        plan = await self._plan(caller, call, operation, named)
+        parts.ledger.admit()
+        lease = await parts.limits.acquire(
+            payer_of(caller, operation.request.model),
+            lambda counts_tokens: demand_of(operation, operation.request, counts_tokens),
+        )
+        try:
+            attempt = self._attempt(caller, operation, plan.targets[0], context)
+            attempt.lease = lease
+            await parts.reservations.make(attempt)
+        except BaseException:  # a call that was not made is counted nowhere
+            parts.limits.release(lease)
+            raise
+        try:
+            if call.path.is_list(call.method):
+                answer = await self._list(attempt, call, [target.upstream for target in plan.targets])
+            else:
+                answer = await self._pass_on(attempt, call)
+            return shows(answer, lease)
+        except UpstreamFailed as failure:
+            raise lost(attempt, failure, parts.settlement) from failure
+        except BaseException:  # most likely the caller left, or its body did not arrive
+            if not attempt.is_settled:
+                abandoned(attempt, parts.settlement)
+            raise
+
+    def _operation(self, call: PassedCall) -> PassedOn:
+        """Return what the call is to limits, budgets and prices: free, unless it may be billed or has a price."""
+        operation = PassedOn(call.path.group, is_free=call.path.is_free(call.method))
+        if operation.is_free and self._prices.has_price(operation.request.model, self._parts.clock()):
+            operation.is_free = False
+        return operation
+
+    def _named(self, caller: Caller, call: PassedCall, operation: PassedOn) -> Named:
+        """Return what the request names; raises Forbidden, ModelNotFound, and InvalidRequest for what is ambiguous."""
+        if not self._allows(caller, operation.request.model):
+            raise Forbidden(
+                f"Your project may not use '{call.path.group}': its model permissions do not allow "
+                f"'{operation.request.model}'."
+            )
+        document = json_object(call.body) if isinstance(call.body, bytes) and call.body else None
+        if document is None or not isinstance(call.body, bytes):
+            return Named((), ())
+        refuse_repeated(call.body)
+        named = named_in(document)
+        for model in named.models:
+            if not self._allows(caller, model):
+                raise ModelNotFound(model)
+        return named
+
+    async def _plan(self, caller: Caller, call: PassedCall, operation: PassedOn, named: Named) -> Plan:
+        """Return where the call goes: where what it names is, or the model, or what the project has stored before."""
+        project_id, custody, model = _project(caller), self._parts.custody, operation.request.model
+        upstreams: list[Upstream] = []
+        if call.path.object_id is not None:
+            upstreams = [await custody.place_of(project_id, call.path.object_id)]
+        elif call.path.is_list(call.method):
+            after = parse_qs(call.inbound.query).get("after", [None])[-1]
+            upstreams = await custody.places_of(project_id, call.path.kind, after)
+        elif named.models:
+            upstreams = [target.upstream for target in self._parts.upstreams.plan_for(caller, named.models[0]).targets]
+        if not upstreams:
+            # What only the simulator serves, only it gets; everything else it gets only if it is alone.
+            upstreams = sorted(self._directory.upstreams, key=lambda each: each.is_exclusive)
+        if not upstreams:
+            raise NoUpstream("No upstream is configured: set OPENAI_API_KEY and start Weir again.")
+        plan = Plan(tuple(Target(upstream, model) for upstream in upstreams))
+        return await custody.narrow(project_id, plan, named.references)
+
+    def _attempt(self, caller: Caller, operation: PassedOn, target: Target, context: CallContext) -> Attempt:
+        started_at = self._parts.clock()
+        return Attempt(
+            id=new_uuid7(int(started_at.timestamp() * 1_000)),
+            context=context,
+            key_id=caller.key_id,
+            project_id=_project(caller),
+            user_id=caller.user_id,
+            operation=operation,
+            request=operation.request,
+            target=target,
+            started_at=started_at,
+            body=b"",
+        )
+
+    async def _pass_on(self, attempt: Attempt, call: PassedCall) -> Answer:
+        upstream, custody = attempt.target.upstream, self._parts.custody
+        answer = await self._send(attempt, call, upstream, call.inbound.query)
+        if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
+            return await self._refusal(attempt, answer)
+        deletes = call.path.is_deletion(call.method)
+        if not deletes and (call.path.is_content(call.method) or not _is_json(answer)):
+            return await relay_bytes(attempt, answer, self._parts.settlement)
+        body = await _read_all(attempt, answer)
+        document = json_object(body) or {}
+        await custody.keep(attempt.project_id, upstream.name, list(call.path.stored(call.method, document)))
+        if deletes and call.path.object_id is not None:
+            await custody.forget(attempt.project_id, call.path.object_id)
+        return self._settled(attempt, answer, body)
+
+    async def _list(self, attempt: Attempt, call: PassedCall, upstreams: list[Upstream]) -> Answer:
+        """Return a page of what the project has stored, of several upstreams one after the other."""
+        custody, found = self._parts.custody, FilteredList(call.inbound.query)
+        answer = None
+        for upstream in upstreams:
+            if not found.go_on():
+                break
+            while not found.is_done:
+                answer = await self._send(attempt, call, upstream, found.query)
+                if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
+                    return await self._refusal(attempt, answer)
+                ids = found.read(await _read_all(attempt, answer))
+                if ids is None:
+                    raise self._nonsense(attempt, upstream)
+                found.keep(await custody.owned(attempt.project_id, upstream.name, ids))
+            named = [stored for each in found.kept for stored in call.path.stored(call.method, each)]
+            await custody.keep(attempt.project_id, upstream.name, named)
+        assert answer is not None, "a plan has an upstream"  # noqa: S101
+        return self._settled(attempt, answer, found.body())
+
+    async def _send(self, attempt: Attempt, call: PassedCall, upstream: Upstream, query: str) -> UpstreamAnswer:
+        started = monotonic_seconds()
+        try:
+            answer = await self._parts.upstreams.send(
+                upstream,
+                call.method,
+                call.path.raw + (query and f"?{query}"),
+                headers=call.inbound.headers,
+                context=attempt.context,
+                body=call.body,
+            )
+        finally:
+            attempt.upstream_seconds += monotonic_seconds() - started
+        attempt.upstream_request_id = bounded_text(answer.headers.get("x-request-id"))
+        return answer
+
+    def _settled(self, attempt: Attempt, answer: UpstreamAnswer, body: bytes) -> Answer:
+        attempt.first_byte_seconds = attempt.upstream_seconds
+        cost = self._parts.settlement.settle(attempt, "completed", NOTHING, answer.status)
+        headers = [*to_caller(answer.header_items()), (b"x-weir-cost-usd", usd_text(cost).encode())]
+        return Answer(answer.status, headers, body)
+
+    async def _refusal(self, attempt: Attempt, answer: UpstreamAnswer) -> Answer:
+        ended = refused(attempt, await read_refusal(attempt, answer), self._parts.settlement)
+        if isinstance(ended, WeirError):
+            raise ended
+        attempt.context.error_code = ended.error_code
+        return ended
+
+    def _nonsense(self, attempt: Attempt, upstream: Upstream) -> UpstreamAnsweredNonsense:
+        error = UpstreamAnsweredNonsense(f"The upstream '{upstream.name}' answered with what is no list.")
+        self._parts.settlement.estimate(attempt, "upstream_broke", 0, error.status)
+        return error
+
+
+async def _read_all(attempt: Attempt, answer: UpstreamAnswer) -> bytes:
+    started = monotonic_seconds()
+    try:
+        with answer:
+            return await answer.read_all()
+    finally:
+        attempt.upstream_seconds += monotonic_seconds() - started
+
+
+def _is_json(answer: UpstreamAnswer) -> bool:
+    return answer.headers.get("content-type", "").lower().startswith("application/json")
+
+
+def _project(caller: Caller) -> str:
+    assert caller.project_id is not None, "an admin key reached the gateway"  # noqa: S101 - the door refuses them
+    return caller.project_id

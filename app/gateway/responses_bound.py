@@ -1,0 +1,193 @@
+"""The most that a response can use, and what it refers to, read from its request alone. Pure; in doubt more, not less.
+
+https://platform.openai.com/docs/api-reference/responses/create
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from app.gateway.bound import CACHE_TTL_DEFAULT, IMAGE_TOKENS_MAX, counted, scalars
+from app.gateway.usage import objects
+from app.prices.service import Bound
+from app.prices.usage import Usage
+
+TOOL_CALLS_DEFAULT: Final = 8
+"""Calls of built-in tools in a response under a budget that names no maximum itself."""
+_TURNS_MORE: Final = 2
+"""How often a model reads its input beside once for each call of a tool: to begin, and when a call was one too many."""
+_FRAME_TOKENS: Final = 512
+"""What a model is told around its input and its tools."""
+_ITEM_TOKENS: Final = 16
+_ENCRYPTED: Final = "encrypted_content"
+_RUN_BY_CALLERS: Final = frozenset(
+    {"apply_patch", "computer", "computer_use_preview", "custom", "function", "local_shell"}
+)
+_PRICED: Final = frozenset(
+    {"code_interpreter", "file_search", "mcp", "namespace", "programmatic_tool_calling", "shell", "tool_search"}
+)
+"""Of the tools that the upstream runs, those whose fees, if any, are in the price of the model that calls them."""
+_WORDS: Final = frozenset(
+    {
+        "apply_patch_call",
+        "apply_patch_call_output",
+        "computer_call",
+        "computer_call_output",
+        "custom_tool_call",
+        "custom_tool_call_output",
+        "function_call",
+        "function_call_output",
+        "image_generation_call",
+        "local_shell_call",
+        "local_shell_call_output",
+        "mcp_approval_request",
+        "mcp_approval_response",
+        "mcp_call",
+        "mcp_list_tools",
+        "message",
+        "reasoning",
+    }
+)
+"""Items that are all there in the request; of others the upstream may know more than is sent."""
+_TEXTS: Final = frozenset({"input_text", "output_text", "reasoning_text", "refusal", "summary_text", "text"})
+_IMAGES: Final = frozenset({"computer_screenshot", "input_image"})
+
+
+class _Media(NamedTuple):
+    images: int = 0
+    inlined_bytes: int = 0
+    heard_bytes: int = 0
+    hears: bool = False
+    is_unknown: bool = False
+
+    def with_(self, other: "_Media") -> "_Media":
+        return _Media(
+            self.images + other.images,
+            self.inlined_bytes + other.inlined_bytes,
+            self.heard_bytes + other.heard_bytes,
+            self.hears or other.hears,
+            self.is_unknown or other.is_unknown,
+        )
+
+
+class HostedTools(NamedTuple):
+    """The tools in a request that the upstream runs by itself, as often as it likes or is let."""
+
+    kinds: frozenset[str]
+
+    @property
+    def are_there(self) -> bool:
+        """Whether there is any."""
+        return bool(self.kinds)
+
+    @property
+    def are_unpriced(self) -> bool:
+        """Whether any has a price that is not part of its model's: one that draws by another model, or a new one."""
+        return any(kind not in _PRICED and not kind.startswith("web_search") for kind in self.kinds)
+
+    def fees(self, calls: int) -> Usage:
+        """Return what *calls* of them can cost beside tokens."""
+        kinds = {"web_search" if kind.startswith("web_search_2") else kind for kind in self.kinds}
+        is_any = "prompt" in kinds
+        previews = any(kind.startswith("web_search_preview") for kind in kinds)
+        runs = not kinds.isdisjoint({"code_interpreter", "shell", "programmatic_tool_calling"})
+        return Usage(
+            web_searches=calls if is_any or "web_search" in kinds else 0,
+            web_search_previews=calls if is_any or previews else 0,
+            file_searches=calls if is_any or "file_search" in kinds else 0,
+            code_interpreter_sessions=calls if is_any or runs else 0,
+        )
+
+
+def hosted_tools(document: Mapping[str, Any]) -> HostedTools:
+    """Return the tools that the upstream runs; a stored prompt may have any of them."""
+    tools = objects(document.get("tools"))
+    for item in objects(document.get("input")):
+        tools += objects(item.get("tools"))
+    kinds = {str(tool.get("type")) for tool in tools if not _is_run_by_caller(tool)}
+    return HostedTools(frozenset(kinds | ({"prompt"} if document.get("prompt") is not None else set())))
+
+
+def responses_bound(document: Mapping[str, Any], body: bytes) -> Bound:
+    """Return the most that the request *document*, whose bytes are *body*, can use; its maxima are known to be ones."""
+    media = _media(document.get("input"))
+    tools = hosted_tools(document)
+    calls = (document.get("max_tool_calls") or TOOL_CALLS_DEFAULT) if tools.are_there else 0
+    cache = document.get("prompt_cache_options")
+    is_more = any(document.get(name) is not None for name in ("previous_response_id", "conversation", "prompt"))
+    return Bound(
+        input_tokens=len(body) - media.inlined_bytes + IMAGE_TOKENS_MAX * media.images + _FRAME_TOKENS,
+        output_tokens=document.get("max_output_tokens"),
+        units=tools.fees(calls),
+        fills_context=tools.are_there or media.is_unknown or is_more,
+        hears=media.hears or media.is_unknown or is_more,
+        sees=media.images > 0 or media.is_unknown or is_more or tools.are_there,
+        keeps_cache=isinstance(cache, dict) and cache.get("ttl") not in (None, CACHE_TTL_DEFAULT),
+        inputs=calls + _TURNS_MORE if tools.are_there else 1,
+        is_unpriced=tools.are_unpriced,
+    )
+
+
+def counted_responses_bound(document: Mapping[str, Any], bound: Bound, count: Callable[[str], int]) -> Bound:
+    """Return *bound* with the text of *document* counted in tokens, which *count* does; never more than *bound* was.
+
+    What is not input or instructions is twice its tokens as JSON. Raises TypeError for a document that is nested too
+    deeply to be written as JSON.
+    """
+    media = _media(document.get("input"))
+    tokens = _FRAME_TOKENS + IMAGE_TOKENS_MAX * media.images + media.heard_bytes
+    for name, value in document.items():
+        if name in ("input", "instructions"):
+            items = value if isinstance(value, list) else [value]
+            tokens += sum(_ITEM_TOKENS + sum(counted(scalar, count) for scalar in scalars(item)) for item in items)
+        else:
+            written = orjson.dumps({name: value}).decode()
+            tokens += min(len(written.encode()), 2 * count(written))
+    return bound._replace(input_tokens=min(bound.input_tokens, tokens))
+
+
+def _is_run_by_caller(tool: Mapping[str, Any]) -> bool:
+    kind = tool.get("type")
+    if kind == "shell":
+        environment = tool.get("environment")
+        return isinstance(environment, dict) and environment.get("type") == "local"
+    if kind == "namespace":
+        return all(_is_run_by_caller(inner) for inner in objects(tool.get("tools")))
+    return kind in _RUN_BY_CALLERS
+
+
+def _media(items: object) -> _Media:
+    media = _Media()
+    for item in objects(items):
+        media = media.with_(_media_of_item(item))
+    return media
+
+
+def _media_of_item(item: Mapping[str, Any]) -> _Media:
+    kind = item.get("type", "message" if "role" in item else None)
+    if kind == "image_generation_call":
+        result = item.get("result")
+        return _Media(1, len(result)) if isinstance(result, str) else _Media(1, is_unknown=True)
+    if kind == "reasoning":
+        return _Media(is_unknown=item.get(_ENCRYPTED) is None and not item.get("content"))
+    media = _Media(is_unknown=kind not in _WORDS)
+    for part in _parts(item):
+        media = media.with_(_media_of_part(part))
+    return media
+
+
+def _parts(item: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for name in ("content", "output"):
+        value = item.get(name)
+        yield from objects([value] if isinstance(value, dict) else value)
+
+
+def _media_of_part(part: Mapping[str, Any]) -> _Media:
+    kind = part.get("type")
+    if kind in _IMAGES:
+        url = part.get("image_url")
+        return _Media(1, len(url) if isinstance(url, str) and url.startswith("data:") else 0)
+    if kind == "input_audio":
+        return _Media(hears=True, heard_bytes=len(str(part.get("input_audio"))))
+    return _Media(is_unknown=kind not in _TEXTS)

@@ -1,0 +1,109 @@
+"""What a response says that it used: tokens, and calls of tools that have a price of their own. Pure, suspicious."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from app.gateway.responses_bound import hosted_tools
+from app.gateway.stream import StoredObject
+from app.gateway.usage import TOKENS_MAX, objects, text_tokens
+from app.prices.usage import Usage
+
+PENDING: Final = frozenset({"queued", "in_progress"})
+"""What the status of a response is while the upstream works on it."""
+_PREVIEW: Final = "web_search_preview"
+
+
+def responses_usage(response: Mapping[str, Any], request: Mapping[str, Any]) -> Usage | None:
+    """Return what *response*, an answer to *request*, used; None when it does not say so or it cannot be true.
+
+    https://platform.openai.com/docs/api-reference/responses/object (usage, output)
+    """
+    reported = response.get("usage")
+    if not isinstance(reported, dict):
+        return None
+    read, written = reported.get("input_tokens_details"), reported.get("output_tokens_details")
+    by_lifetime = read.get("cache_write_tokens_details") if isinstance(read, dict) else None
+    counts = {
+        "input_tokens": reported.get("input_tokens"),
+        "cached_input_tokens": _detail(read, "cached_tokens"),
+        "cache_write_tokens": _detail(read, "cache_write_tokens"),
+        "cache_write_12h_tokens": _detail(by_lifetime, "ttl_12h_tokens"),
+        "input_audio_tokens": _detail(read, "audio_tokens"),
+        "input_image_tokens": _detail(read, "image_tokens"),
+        "output_tokens": reported.get("output_tokens"),
+        "reasoning_tokens": _detail(written, "reasoning_tokens"),
+        "output_audio_tokens": _detail(written, "audio_tokens"),
+    }
+    usage: dict[str, int] = {}
+    for name, count in counts.items():
+        if type(count) is not int or not 0 <= count <= TOKENS_MAX:
+            return None
+        usage[name] = count
+    return tools_usage(response, request)._replace(**usage)
+
+
+def tools_usage(response: Mapping[str, Any], request: Mapping[str, Any]) -> Usage:
+    """Return the calls of tools in *response* that are paid for one by one.
+
+    A container costs when it is made: one that *request* names was there before.
+    """
+    output = objects(response.get("output"))
+    kinds = [item.get("type") for item in output]
+    searches = sum(_is_search(item) for item in output)
+    previews = searches if any(kind.startswith(_PREVIEW) for kind in hosted_tools(request).kinds) else 0
+    return Usage(
+        images=kinds.count("image_generation_call"),
+        web_searches=searches - previews,
+        web_search_previews=previews,
+        file_searches=kinds.count("file_search_call"),
+        code_interpreter_sessions=len(containers_of(output) - _named_containers(request)),
+    )
+
+
+def containers_of(items: list[dict[str, Any]]) -> set[str]:
+    """Return the ids of the containers that *items* ran in."""
+    places = [*items, *objects([item.get("environment") for item in items])]
+    return {place["container_id"] for place in places if isinstance(place.get("container_id"), str)}
+
+
+def stored_objects(response: Mapping[str, Any], *, stores: bool) -> tuple[StoredObject, ...]:
+    """Return what the upstream keeps of a response: containers in any case, itself and its items if it *stores* it."""
+    output = objects(response.get("output"))
+    stored = [StoredObject(container, "container") for container in sorted(containers_of(output))]
+    if stores:
+        named = [("response", response.get("id")), *(("item", item.get("id")) for item in output)]
+        stored += [StoredObject(object_id, kind) for kind, object_id in named if isinstance(object_id, str)]
+    return tuple(stored)
+
+
+def output_tokens(response: Mapping[str, Any]) -> int:
+    """Return about how many tokens the output of a response has, where it does not say so."""
+    tokens = 0
+    left: list[object] = [response.get("output")]
+    while left:
+        value = left.pop()
+        if isinstance(value, list):
+            left.extend(value)
+        elif isinstance(value, dict):
+            left.extend(value.get(name) for name in ("content", "summary", "text", "refusal", "arguments", "input"))
+        elif isinstance(value, str):
+            tokens += text_tokens(value.encode())
+    return tokens
+
+
+def _detail(details: object, name: str) -> object:
+    value = details.get(name) if isinstance(details, dict) else None
+    return 0 if value is None else value
+
+
+def _is_search(item: Mapping[str, Any]) -> bool:
+    """Tell whether *item* is a search of the web; opening what was found, or looking in it, costs nothing."""
+    action = item.get("action")
+    kind = action.get("type", "search") if isinstance(action, dict) else "search"
+    return item.get("type") == "web_search_call" and kind == "search"
+
+
+def _named_containers(request: Mapping[str, Any]) -> set[str]:
+    tools = objects(request.get("tools"))
+    named = [tool.get("container") for tool in tools]
+    return {name for name in named if isinstance(name, str)} | containers_of(tools)

@@ -1,0 +1,182 @@
+"""Calls about what is stored already: asked of the upstream that has it, for the project whose it is. They are free."""
+
+from collections.abc import AsyncGenerator, Sequence
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+
+from app.errors import (
+    Operational,
+    UpstreamAnsweredNonsense,
+    UpstreamRejectedCredential,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from app.gateway.answer import Answer, Inbound
+from app.gateway.body import json_object
+from app.gateway.custody_service import Custody
+from app.gateway.operations.responses_stream import ResponsesStream
+from app.gateway.owned_page import PageQuery, PageScan
+from app.gateway.responses_usage import stored_objects
+from app.gateway.stream import BrokenStream, StoredObject
+from app.gateway.usage import objects
+from app.keys.caller import Caller
+from app.limits.amounts import Amounts, Demand
+from app.limits.payer import payer_of
+from app.limits.service import LimitService
+from app.observability.context import CallContext
+from app.upstreams.answer import UpstreamAnswer
+from app.upstreams.failure import UPSTREAM_CREDENTIAL_STATUSES, UpstreamFailed
+from app.upstreams.headers import to_caller
+from app.upstreams.routing import Upstream
+from app.upstreams.service import UpstreamService
+
+_EVENT_STREAM: Final = "text/event-stream"
+_UNBUFFERED: Final = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+_ONE_REQUEST: Final = Amounts()
+_PAGES_MAX: Final = 50
+"""Pages of an upstream that are looked through for one page of a project."""
+
+
+class StoredCall(NamedTuple):
+    """A call about one stored object."""
+
+    method: str
+    object_id: str
+    path: str
+    """Below the upstream's address, the id in it percent-encoded."""
+    body: bytes | None = None
+    deletes: bool = False
+
+
+class StoredService:
+    """Gets, changes, lists and deletes what is stored upstream."""
+
+    def __init__(self, upstreams: UpstreamService, custody: Custody, limits: LimitService) -> None:
+        self._upstreams = upstreams
+        self._custody = custody
+        self._limits = limits
+
+    async def call(self, caller: Caller, call: StoredCall, inbound: Inbound, context: CallContext) -> Answer:
+        """Return the upstream's answer as it came; raises ObjectNotFound, UpstreamGone, and Operational errors.
+
+        It counts as a request in the limits of *caller*.
+        """
+        project_id = _project(caller)
+        upstream = await self._custody.place_of(project_id, call.object_id)
+        context.upstream = upstream.name
+        lease = await self._limits.acquire(payer_of(caller), lambda _: Demand(_ONE_REQUEST))
+        try:
+            path = call.path + (inbound.query and f"?{inbound.query}")
+            answer = await self._send(upstream, call.method, path, inbound, context, call.body)
+            headers = to_caller(answer.header_items())
+            if answer.headers.get("content-type", "").lower().startswith(_EVENT_STREAM):
+                return Answer(answer.status, [*headers, *_UNBUFFERED], _relay(answer, upstream.name, context))
+            body = await _read_all(answer, upstream.name)
+        finally:
+            self._limits.adjust(lease, _ONE_REQUEST)
+        if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            await self._custody.keep(project_id, upstream.name, _named_in(body))
+            if call.deletes:
+                await self._custody.forget(project_id, call.object_id)
+        return Answer(answer.status, headers, body)
+
+    async def page(
+        self, caller: Caller, kind: str, path: str, inbound: Inbound, context: CallContext
+    ) -> dict[str, Any] | Answer:
+        """Return a page of the objects of *kind* at *path* that are the project's, or the error of an upstream.
+
+        Of several upstreams that have some, one comes after the other. Raises ListTooLong when none of the project's
+        is found among very many of others.
+        """
+        project_id = _project(caller)
+        query = PageQuery.of(inbound.query)
+        upstreams = await self._custody.places_of(project_id, kind, query.after)
+        scan = PageScan(query, _PAGES_MAX)
+        lease = await self._limits.acquire(payer_of(caller), lambda _: Demand(_ONE_REQUEST))
+        try:
+            for upstream in upstreams:
+                context.upstream = upstream.name
+                scan.begin()
+                while scan.wants_more:
+                    fetch = f"{path}?{scan.query()}"
+                    answer = await self._send(upstream, "GET", fetch, inbound, context, None)
+                    body = await _read_all(answer, upstream.name)
+                    if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
+                        return Answer(answer.status, to_caller(answer.header_items()), body)
+                    ids = scan.take(json_object(body) or {})
+                    scan.keep(await self._custody.owned(project_id, upstream.name, ids))
+        finally:
+            self._limits.adjust(lease, _ONE_REQUEST)
+        return scan.page()
+
+    async def _send(
+        self,
+        upstream: Upstream,
+        method: str,
+        path: str,
+        inbound: Inbound,
+        context: CallContext,
+        body: bytes | None,
+    ) -> UpstreamAnswer:
+        try:
+            answer = await self._upstreams.send(
+                upstream, method, path, headers=inbound.headers, context=context, body=body
+            )
+        except UpstreamFailed as failure:
+            raise _error(failure, upstream.name) from failure
+        if answer.status in UPSTREAM_CREDENTIAL_STATUSES:
+            answer.close()
+            raise UpstreamRejectedCredential(upstream.name)
+        return answer
+
+
+async def _read_all(answer: UpstreamAnswer, name: str) -> bytes:
+    try:
+        with answer:
+            return await answer.read_all()
+    except UpstreamFailed as failure:
+        raise _error(failure, name) from failure
+
+
+async def _relay(answer: UpstreamAnswer, name: str, context: CallContext) -> AsyncGenerator[bytes, None]:
+    """Yield the events of a response that was made before; a stream that breaks ends with an error."""
+    stream = ResponsesStream({}, stores=True)
+    try:
+        while data := await answer.read_some():
+            if piece := stream.feed(data):
+                yield piece
+        if piece := stream.finish():
+            yield piece
+        if not (stream.is_done or stream.has_error):
+            raise BrokenStream("a stream that ended without its last event")
+    except BrokenStream as failure:
+        error: Operational = UpstreamAnsweredNonsense(f"The upstream '{name}' sent {failure}.")
+        context.fail(error)
+        yield stream.error_event(error.envelope()["error"])
+    except UpstreamFailed as failure:
+        if not stream.is_done:
+            error = _error(failure, name)
+            context.fail(error)
+            yield stream.error_event(error.envelope()["error"])
+    finally:
+        answer.close()
+
+
+def _error(failure: UpstreamFailed, name: str) -> Operational:
+    if failure.failure == "timed_out":
+        return UpstreamTimeout(f"The upstream '{name}' did not answer in time.")
+    return UpstreamUnreachable(f"The connection to the upstream '{name}' failed.")
+
+
+def _named_in(body: bytes) -> Sequence[StoredObject]:
+    """Return what an answer about an object shows of others that are the same project's: the items of a response."""
+    document = json_object(body) or {}
+    if document.get("object") == "response":
+        return stored_objects(document, stores=True)
+    items = objects(document.get("data"))
+    return [StoredObject(item["id"], "item") for item in items if isinstance(item.get("id"), str)]
+
+
+def _project(caller: Caller) -> str:
+    assert caller.project_id is not None, "an admin key reached the gateway"  # noqa: S101 - the door refuses them
+    return caller.project_id
