@@ -4,7 +4,7 @@
     ├── Refusal             the caller can fix it; logged as info
     │   ├── InvalidRequest          400  (and MissingParameter, InvalidType, InvalidJson, ModelNotPriced,
     │   │                                 IntegerTooSmall, IntegerTooLarge, ObjectsApart,
-    │   │                                 PreviousResponseNotFound)
+    │   │                                 PreviousResponseNotFound, SocketExpired, SocketIdle)
     │   ├── InvalidGrant            400  (and UnsupportedGrantType, InvalidInvite)
     │   ├── Unauthenticated         401
     │   ├── AddressNotAllowed       401
@@ -23,7 +23,7 @@
     │   ├── RateLimitExceeded       429
     │   ├── TooManySignIns          429
     │   ├── TooManyUnknownKeys      429
-    │   └── HeadersTooLarge         431
+    │   └── HeadersTooLarge         431  (and UpgradeRequired 426)
     ├── Operational         Weir or an upstream cannot answer right now; a warning and a counter
     │   ├── UpstreamUnreachable     502  (and UpstreamRejectedCredential, UpstreamAnsweredNonsense)
     │   ├── NoUpstream              503  (and UpstreamGone, ListTooLong)
@@ -184,19 +184,6 @@ class PreconditionFailed(Refusal):
 
     status = 412
     code = "precondition_failed"
-
-
-class BodyTimeout(Refusal):
-    """The body stopped arriving; the connection is closed, as the rest of it may still come."""
-
-    status = 408
-    code = "request_timeout"
-
-    def __init__(self, timeout_seconds: float) -> None:
-        super().__init__(
-            f"Nothing more of the request body has arrived for {timeout_seconds:g} seconds.",
-            headers={"connection": "close"},
-        )
 
 
 class BodyTooLarge(Refusal):

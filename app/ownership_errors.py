@@ -22,6 +22,8 @@ _CHARACTERS_SHOWN_MAX: Final = 256
 class ObjectNotFound(NotFound):
     """No such stored object, or it belongs to another project: the answer is the same, in OpenAI's words."""
 
+    code = "object_not_found"
+
     def __init__(self, object_id: str, param: str | None = None) -> None:
         shown = "".join(filter(str.isprintable, object_id[:_CHARACTERS_SHOWN_MAX]))
         words = next((words for prefix, words in _WORDS.items() if shown.startswith(prefix)), "No object with id '{}'.")

@@ -13,6 +13,7 @@ from app.budgets.router import router as own_budgets
 from app.budgets.spend_alert_router import router as spend_alerts
 from app.budgets.spend_limit_router import router as spend_limits
 from app.errors import UnknownPath
+from app.gateway.audio_router import router as audio
 from app.gateway.explain_router import router as explain
 from app.gateway.operations_router import router as operations
 from app.gateway.passthrough_router import router as passthrough
@@ -67,9 +68,9 @@ class Mount(NamedTuple):
 ROUTES = (
     Mount("/v1", gateway, "project caller", "api.model.request"),
     Mount("/v1", operations, "project caller", "api.model.request"),
+    Mount("/v1", audio, "project caller", "api.model.request"),
     Mount("/v1", responses, "project caller", "api.model.request"),
     Mount("/v1", stored, "project caller", "api.model.request"),
-    Mount("/v1", sockets, "project caller", "api.model.request"),
     Mount("/v1", explain, "project caller", "api.model.request"),
     Mount("/v1", models, "any caller", "api.model.read"),
     Mount("/v1", ledger, "any caller", "api.usage.read"),
@@ -101,6 +102,7 @@ ROUTES = (
     Mount("/v1", invites, "organization"),
     Mount("/v1", roles, "organization"),
     Mount("", health, "public"),
+    Mount("/v1", sockets, "project caller", "api.model.request"),
     Mount("/v1", unsupported, "any caller"),
     Mount("/v1", passthrough, "project caller", "api.model.request"),
 )

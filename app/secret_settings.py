@@ -6,7 +6,7 @@ from app.setting_groups import Group, StrongSecret
 
 
 class Secrets(Group):
-    """The key that credentials of upstreams are encrypted with in the database."""
+    """The key that credentials of upstreams are encrypted with in the database, and cached answers in Redis."""
 
     key: StrongSecret | None = Field(
         None,

@@ -1,5 +1,7 @@
-"""Uvicorn's WebSocket protocol, with three manners of Weir's: a peer that does not answer is cut off, a process that
-stops lets answers end, and a handshake that cannot be read ends its connection.
+"""Uvicorn's WebSocket protocol, with three manners of Weir's.
+
+A peer that does not answer is cut off, a process that stops lets answers end, and a handshake that cannot be read ends
+its connection.
 """
 
 from asyncio import Task

@@ -27,12 +27,13 @@ from app.upstreams.client import UpstreamClient
 from app.upstreams.directory import Directory
 from app.upstreams.directory_service import UPSTREAMS_CHANGED, DirectoryService
 from app.upstreams.guarded_client import GuardedResolver
-from app.upstreams.health import Health, HealthRules
+from app.upstreams.health import Health
 from app.upstreams.probe_service import ProbeService
 from app.upstreams.routing import FIRST_UPSTREAM, Upstream
 from app.upstreams.service import CallRules, UpstreamService
 from app.upstreams.socket_client import SocketClient
 from app.upstreams.socket_service import SocketOpener
+from app.upstreams.target_health import HealthRules
 from app.upstreams.trial_service import TrialService
 
 _PURPOSE: Final = b"weir credentials of upstreams"
@@ -116,7 +117,12 @@ def _health_rules(dispatch: Dispatch) -> HealthRules:
 
 
 def _call_rules(settings: Settings, health: Health) -> CallRules:
-    return CallRules(health, settings.dispatch.attempts_max, settings.upstream.total_timeout_seconds, settings.upstreams.fallback_models)
+    return CallRules(
+        health,
+        settings.dispatch.attempts_max,
+        settings.upstream.total_timeout_seconds,
+        settings.upstreams.fallback_models,
+    )
 
 
 def address_rules(settings: Settings, environment: Iterable[Upstream]) -> AddressRules:

@@ -1,7 +1,6 @@
 """The composition root: makes every client, store and service once, and closes them in reverse."""
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -9,9 +8,6 @@ from typing import Final
 
 import structlog
 
-from app.answers.answer import AnswerBox
-from app.answers.service import AnswerService
-from app.answers.store import AnswerStore
 from app.audit.service import AuditService
 from app.budgets.admin_service import BudgetAdminService
 from app.budgets.check_service import CheckService
@@ -19,25 +15,17 @@ from app.budgets.opening_service import OpeningService
 from app.budgets.service import BudgetService
 from app.budgets.spend_alert_service import SpendAlertService
 from app.budgets.spend_limit_service import SpendLimitService
+from app.calling import Below, build_calling
 from app.core import schema
 from app.core.clock import Clock, utc_now
 from app.core.db import Database
 from app.core.health import Dependency
 from app.core.notify import Notices
 from app.core.redis import Redis
-from app.gateway.cache_service import AnswerCache
-from app.gateway.custody_service import Custody
-from app.gateway.dispatch_service import Dispatcher
-from app.gateway.follow_up_service import FollowUps
 from app.gateway.passthrough_service import PassthroughService
-from app.gateway.reservation_service import ReservationDesk
 from app.gateway.service import GatewayService
-from app.gateway.settlement import Settlement
-from app.gateway.socket_account_service import SocketParts
 from app.gateway.socket_service import GatewaySockets
-from app.gateway.socket_session_service import SessionRules
 from app.gateway.stored_service import StoredService
-from app.gateway.token_count_service import TokenCounts
 from app.health.service import HealthService
 from app.idempotency.service import IdempotencyService
 from app.identity.session_service import PEOPLE_CHANGED
@@ -118,7 +106,6 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
         idempotency = IdempotencyService(db, settings.idempotency)
         budgets = BudgetService(db, ledger, idempotency, settings.budgets, clock)
         await budgets.lease.beat()
-        reservations = ReservationDesk(prices, budgets, idempotency, TokenCounts(), settings.budgets)
         openings = OpeningService(db, ledger)
         budget_admin = BudgetAdminService(db, openings, {"project": projects.exists, "api_key": keys.is_api_key})
         upstreams = await stack.enter_async_context(upstreaming(settings, db, redis, metrics, tracer, tenants.allows))
@@ -134,33 +121,31 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
         money = (budgets.keep_alive, idempotency.keep_purged, ledger.keep_partitions, openings.keep_counted)
         works = (health.watch, rollups.keep_rolled_up, prices.keep_fresh, *money, *checks, *upstreams.background)
         _in_background(stack, *works, *people.background, *limits.background, *tenants.background)
-        custody = Custody(tenants.ownership, upstreams.directory)
-        settlement = Settlement(prices, budgets, limits.service, custody, clock)
-        stack.push_async_callback(FollowUps(upstreams.service, settlement, settings.gateway).close)
-        patience_seconds = settings.gateway.keep_alive_seconds or math.inf
-        dispatcher = Dispatcher(upstreams.service, reservations, limits.service, settlement, clock, patience_seconds)
-        cache = AnswerCache(_answers(settings, redis), tenants.cache_policies, ledger, limits.service, settings, clock)
-        services = (upstreams.service, custody, reservations, settlement, limits.service, ledger, metrics, clock)
+        below = Below(
+            tenants, prices, ledger, idempotency, budgets, limits.service, upstreams, redis=redis, metrics=metrics
+        )
+        calling = build_calling(settings, below, clock)
+        stack.push_async_callback(calling.close)
         yield Wiring(
             audit=AuditService(db),
             breakers=upstreams.breaker_admin,
             bill=BillService(db, rollups, clock),
             budget_admin=budget_admin,
-            gateway=GatewayService(upstreams.service, reservations, limits.service, cache, dispatcher, clock),
+            gateway=calling.gateway,
             health=health,
             keys=keys,
             ledger=ledger,
             limits=limits,
             members=tenants.members,
             metrics=metrics,
-            passthrough=PassthroughService(SocketParts(*services), prices, upstreams.directory, tenants.allows),
+            passthrough=calling.passthrough,
             people=people,
             price_admin=PriceAdmin(db, prices, clock),
             rollups=rollups,
-            sockets=GatewaySockets(upstreams.sockets, SocketParts(*services), _session_rules(settings)),
+            sockets=calling.sockets,
             spend_alerts=SpendAlertService(db, projects.exists),
             spend_limits=SpendLimitService(budget_admin, projects.exists),
-            stored=StoredService(upstreams.service, custody, limits.service),
+            stored=calling.stored,
             tenants=tenants,
             tracer=tracer,
             upstream_admin=upstreams.admin,
@@ -182,14 +167,6 @@ def _connect(
     return db, database_health, redis, redis_health
 
 
-def _answers(settings: Settings, redis: Redis) -> AnswerService:
-    """Return what keeps answers, under the secret that credentials are encrypted with too."""
-    secret = settings.secrets.key or settings.keys.pepper
-    assert secret, "set by cli.py"  # noqa: S101 - narrows the type
-    store = AnswerStore(redis, Dependency("answer cache"), settings.cache)
-    return AnswerService(store, AnswerBox(secret.get_secret_value().encode()), settings.cache.answer_size_bytes_max)
-
-
 def _listen(db: Database, stack: AsyncExitStack, listeners: Sequence[tuple[str, Callable[[str], None]]]) -> None:
     """Call each listener with what is said on its channel."""
     notices = Notices(db)
@@ -205,12 +182,6 @@ def _reconciling(settings: Settings, db: Database, metrics: Metrics, clock: Cloc
         return []
     service = reconciliation_service(settings, db, clock)
     return [DailyReconciliation(db, service, metrics, clock).keep_checked]
-
-
-def _session_rules(settings: Settings) -> SessionRules:
-    """Return how long WebSockets may be open and silent."""
-    silent_seconds = settings.upstream.between_chunks_timeout_seconds
-    return SessionRules(settings.gateway.socket_seconds_max, settings.gateway.socket_idle_seconds, silent_seconds)
 
 
 def _in_background(stack: AsyncExitStack, *works: Work) -> None:

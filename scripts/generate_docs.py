@@ -17,7 +17,16 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from app import errors, identity_errors, key_errors, limit_errors, money_errors, ownership_errors, upstream_errors
+from app import (
+    errors,
+    identity_errors,
+    key_errors,
+    limit_errors,
+    money_errors,
+    ownership_errors,
+    upload_errors,
+    upstream_errors,
+)
 from app.errors import WeirError
 from app.setting_names import setting_names
 from app.settings import Settings
@@ -63,6 +72,7 @@ _MODULES = {
         limit_errors,
         money_errors,
         ownership_errors,
+        upload_errors,
         upstream_errors,
     )
 }

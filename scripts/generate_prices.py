@@ -322,6 +322,13 @@ def _image_row(model: str, usd: str, source: str) -> Row:
 def _simulator_rows() -> Iterator[Row]:
     """Yield the prices of the models that `app/simulator` answers for, batches at half the price."""
     yield _image_row("sim-dall-e", "0.04", "simulator")
+    sounds: dict[str, dict[str, Any]] = {
+        "sim-tts*": {"rates": {"characters": "15.00"}},
+        "sim-whisper*": {"rates": {}, "per_unit_usd": {"audio_minutes": "0.006"}},
+    }
+    for pattern, prices_of_sound in sounds.items():
+        head = {"model": pattern, "service_tier": "default", "valid_from": UNDATED.isoformat()}
+        yield {**head, **prices_of_sound, "source": "simulator"}
     prices = {"sim-*": {"input": "1", "cached_input": "0.1", "output": "4"}, "sim-embedding*": {"input": "0.02"}}
     for pattern, rates in prices.items():
         for tier, factor in (("default", Decimal(1)), ("batch", Decimal("0.5"))):

@@ -14,8 +14,8 @@ from app.limits.lease import Lease
 from app.limits.limit import Payer
 from app.observability.context import CallContext
 from app.upstreams.failure import Verdict
-from app.upstreams.health import Ticket
 from app.upstreams.routing import Target
+from app.upstreams.ticket import Ticket
 
 _NOTHING: Final = Nano(0)
 

@@ -53,7 +53,7 @@ def chat_bound(document: Mapping[str, Any], body: bytes) -> Bound:
     cache = document.get("prompt_cache_options")
     return Bound(
         input_tokens=len(body) - media.inlined_bytes + IMAGE_TOKENS_MAX * media.images + _frame(document),
-        output_tokens=max((maximum for maximum in maxima if maximum is not None), default=None),
+        output_tokens=max((maximum for maximum in maxima if maximum), default=None),
         choices=choices,
         predicted_tokens=_predicted(document.get("prediction"), body),
         units=Usage(web_searches=choices if searches else 0),

@@ -25,9 +25,9 @@ from app.limits.lease import Lease
 from app.limits.service import LimitService
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.failure import UpstreamFailed, Verdict, of_failure
-from app.upstreams.health import Ticket
 from app.upstreams.routing import Plan, Target
 from app.upstreams.service import UpstreamService
+from app.upstreams.ticket import Ticket
 from app.upstreams.tries import Next, Tries
 
 _EVENT_STREAM: Final = "text/event-stream"
@@ -68,7 +68,7 @@ class Dispatcher:
     async def narrow(self, project_id: str, plan: Plan, request: MeteredRequest) -> Plan:
         """Return what of *plan* has all that *request* names of what is stored upstream; raises as Custody does."""
         narrow = self._settlement.custody.narrow
-        return await narrow(project_id, plan, request.references) if request.references else plan
+        return await narrow(project_id, plan, request.references)
 
     async def answer(self, attempt: Attempt, tries: Tries, inbound: Inbound) -> Answer:
         """Return the answer to a call, from its first *attempt* or one after it; its place in the limits is ended.
@@ -137,13 +137,13 @@ class Dispatcher:
 
     async def _send(self, attempt: Attempt, tries: Tries, inbound: Inbound) -> UpstreamAnswer:
         sent_seconds = monotonic_seconds()
-        sending = self._upstreams.send(
-            attempt.target.upstream,
-            "POST",
+        sending = self._upstreams.call(
+            attempt.target,
             attempt.operation.path + (inbound.query and f"?{inbound.query}"),
             headers=inbound.headers,
             context=attempt.context,
             body=attempt.body,
+            has_alternative=tries.is_choice and tries.has_elsewhere(sent_seconds),
         )
         try:
             if attempt.ticket is not None and tries.is_choice:

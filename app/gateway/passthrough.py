@@ -121,12 +121,14 @@ class PassedPaths:
         switched_on = frozenset(groups)
         built_in = (path for path in _BUILT_IN if path.partition("/")[0] in switched_on)
         self._collections = frozenset((*built_in, *added))
-        self._groups = frozenset(path.partition("/")[0] for path in self._collections)
+        self._parts_max = max((path.count("/") + 1 for path in self._collections), default=0)
 
     def covers(self, path: str) -> bool:
         """Tell, at a glance, whether a decoded *path*, such as `/v1/files/abc`, may be one of them."""
-        prefix, _, rest = path.removeprefix("/").partition("/")
-        return prefix == "v1" and rest.partition("/")[0] in self._groups
+        parts = path.split("/")[: self._parts_max + 2]
+        if parts[:2] != ["", "v1"]:
+            return False
+        return any("/".join(parts[2:end]) in self._collections for end in range(3, len(parts) + 1))
 
     def find(self, raw: str) -> PassedPath | None:
         """Return the path that *raw* is, which came without `/v1`; None for one that does not pass through.

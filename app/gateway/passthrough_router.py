@@ -13,13 +13,14 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from app.deps import shows_key_in_docs
-from app.errors import BodyTimeout, BodyTooLarge, UnknownPath
+from app.errors import BodyTooLarge, UnknownPath
 from app.gateway.answer import Inbound
 from app.gateway.passthrough_service import PassedCall, PassthroughService
 from app.gateway.router import MeteredRoute, departure_cancels, send_answer
 from app.keys.auth import authenticate_project
 from app.observability.context import call_context
 from app.setting_groups import Http
+from app.upload_errors import BodyTimeout
 
 
 class PassedRoute(MeteredRoute):

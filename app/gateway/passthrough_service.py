@@ -71,13 +71,15 @@ class PassthroughService:
         context.operation = operation.name
         named = self._named(caller, call, operation)
         plan = await self._plan(caller, call, operation, named)
+        places = await self._places(caller, call)
         parts.ledger.admit()
         lease = await parts.limits.acquire(
             payer_of(caller, operation.request.model),
             lambda counts_tokens: demand_of(operation, operation.request, counts_tokens),
         )
         try:
-            attempt = self._attempt(caller, operation, plan.targets[0], context)
+            target = plan.targets[0] if not places else Target(places[0], operation.request.model)
+            attempt = self._attempt(caller, operation, target, context)
             attempt.lease = lease
             await parts.reservations.make(attempt)
         except BaseException:  # a call that was not made is counted nowhere
@@ -85,7 +87,7 @@ class PassthroughService:
             raise
         try:
             if call.path.is_list(call.method):
-                answer = await self._list(attempt, call, [target.upstream for target in plan.targets])
+                answer = await self._list(attempt, call, places)
             else:
                 answer = await self._pass_on(attempt, call)
             return shows(answer, lease)
@@ -121,23 +123,27 @@ class PassthroughService:
         return named
 
     async def _plan(self, caller: Caller, call: PassedCall, operation: PassedOn, named: Named) -> Plan:
-        """Return where the call goes: where what it names is, or the model, or what the project has stored before."""
+        """Return where the call goes: where what it names is, or the model, or else first in line."""
         project_id, custody, model = _project(caller), self._parts.custody, operation.request.model
-        upstreams: list[Upstream] = []
         if call.path.object_id is not None:
             upstreams = [await custody.place_of(project_id, call.path.object_id)]
-        elif call.path.is_list(call.method):
-            after = parse_qs(call.inbound.query).get("after", [None])[-1]
-            upstreams = await custody.places_of(project_id, call.path.kind, after)
         elif named.models:
             upstreams = [target.upstream for target in self._parts.upstreams.plan_for(caller, named.models[0]).targets]
-        if not upstreams:
-            # What only the simulator serves, only it gets; everything else it gets only if it is alone.
-            upstreams = sorted(self._directory.upstreams, key=lambda each: each.is_exclusive)
+        else:
+            upstreams = list(self._directory.upstreams)
         if not upstreams:
             raise NoUpstream("No upstream is configured: set OPENAI_API_KEY and start Weir again.")
+        # What only the simulator serves, only it gets; everything else it gets only if it is alone.
+        upstreams.sort(key=lambda upstream: (upstream.is_exclusive, upstream.priority))
         plan = Plan(tuple(Target(upstream, model) for upstream in upstreams))
         return await custody.narrow(project_id, plan, named.references)
+
+    async def _places(self, caller: Caller, call: PassedCall) -> list[Upstream]:
+        """Return the upstreams that have some of what is listed, none for any other call."""
+        if not call.path.is_list(call.method):
+            return []
+        after = parse_qs(call.inbound.query).get("after", [None])[-1]
+        return await self._parts.custody.places_of(_project(caller), call.path.kind, after)
 
     def _attempt(self, caller: Caller, operation: PassedOn, target: Target, context: CallContext) -> Attempt:
         started_at = self._parts.clock()
@@ -169,11 +175,15 @@ class PassthroughService:
             await custody.forget(attempt.project_id, call.path.object_id)
         return self._settled(attempt, answer, body)
 
-    async def _list(self, attempt: Attempt, call: PassedCall, upstreams: list[Upstream]) -> Answer:
-        """Return a page of what the project has stored, of several upstreams one after the other."""
-        custody, found = self._parts.custody, FilteredList(call.inbound.query)
+    async def _list(self, attempt: Attempt, call: PassedCall, places: list[Upstream]) -> Answer:
+        """Return a page of what the project has stored at *places*, those of one upstream behind those of another.
+
+        Where it has stored nothing, one is asked all the same, to show what an empty list looks like.
+        """
+        custody = self._parts.custody
+        found = FilteredList(call.inbound.query, is_empty=not places)
         answer = None
-        for upstream in upstreams:
+        for upstream in places or [attempt.target.upstream]:
             if not found.go_on():
                 break
             while not found.is_done:
@@ -186,7 +196,7 @@ class PassthroughService:
                 found.keep(await custody.owned(attempt.project_id, upstream.name, ids))
             named = [stored for each in found.kept for stored in call.path.stored(call.method, each)]
             await custody.keep(attempt.project_id, upstream.name, named)
-        assert answer is not None, "a plan has an upstream"  # noqa: S101
+        assert answer is not None, "some upstream was asked"  # noqa: S101
         return self._settled(attempt, answer, found.body())
 
     async def _send(self, attempt: Attempt, call: PassedCall, upstream: Upstream, query: str) -> UpstreamAnswer:

@@ -119,10 +119,13 @@ class RealtimeMeter:
             self._done(member(event, "response"))
         elif kind == _TRANSCRIBED:
             self._transcripts.completed(event)
-            return await self._held([message], [])
         else:
             self._count(event)
         return Relayed([message])
+
+    async def prepare(self) -> Sequence[str]:
+        """Hold what may begin by itself now, and return what bounds it; raises MustClose."""
+        return await self._hold()
 
     def error_event(self, error: WeirError, cause: str | bytes = "") -> str:
         """Return the event that tells the caller of an *error*."""
@@ -222,17 +225,11 @@ class RealtimeMeter:
                 up.append(orjson.dumps({"type": "response.cancel", "response_id": response.get("id")}).decode())
                 down.append(self.error_event(error))
         self._begun[response.get("id")] = _Begun(attempt)
-        return await self._held(down, up)
+        return Relayed(down, up)
 
     async def _count_unasked(self) -> Any:
         known = Amounts(requests=0, input_tokens=self._conversation.tokens_about)
         return await self._account.count(self._target.model, Demand(known, 1))
-
-    async def _held(self, down: list[str | bytes], up: list[str]) -> Relayed:
-        try:
-            return Relayed(down, [*up, *await self._hold()])
-        except MustClose as closing:
-            return Relayed(down, up, closing)
 
     def _unexpected(self) -> Attempt:
         bound = self._conversation.bound(self._cap)

@@ -77,6 +77,10 @@ class ResponsesMeter:
             del self._lanes[lane]
         return Relayed([message])
 
+    async def prepare(self) -> Sequence[str]:
+        """Return nothing: here an upstream begins nothing by itself."""
+        return ()
+
     def error_event(self, error: WeirError, cause: str | bytes = "") -> str:
         """Return the event that tells the caller of an *error*."""
         event = {"type": "error", "status": error.status, **error.envelope()}

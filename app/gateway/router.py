@@ -17,9 +17,7 @@ from app.deps import shows_key_in_docs
 from app.gateway.answer import Answer, Inbound
 from app.gateway.operations.chat import ChatCompletions
 from app.gateway.operations.operation import Operation
-from app.gateway.operations.speech import Speech
-from app.gateway.operations.transcriptions import Transcriptions, Translations
-from app.gateway.schemas import CHAT_COMPLETIONS_DOCS, ERRORS
+from app.gateway.schemas import CHAT_COMPLETIONS_DOCS
 from app.gateway.service import GatewayService
 from app.keys.auth import authenticate_project
 from app.observability.context import CallContext, call_context
@@ -59,7 +57,6 @@ class MeteredCall(Response):
 
 router = APIRouter(route_class=MeteredRoute, tags=["Chat"], dependencies=[shows_key_in_docs])
 _CHAT = ChatCompletions()
-_SPEECH, _TRANSCRIPTIONS, _TRANSLATIONS = Speech(), Transcriptions(), Translations()
 
 
 @router.post("/chat/completions", summary="Create a chat completion", **CHAT_COMPLETIONS_DOCS)
@@ -70,24 +67,6 @@ async def create_chat_completion(_: Request) -> Response:
     the receipt of the call, `GET /v1/requests/{id}`; `x-weir-cost-usd` on a plain answer is what it cost.
     """
     return MeteredCall(_CHAT)
-
-
-@router.post("/audio/speech", summary="Turn text into sound", tags=["Audio"], responses=ERRORS)
-async def create_speech(_: Request) -> Response:
-    """Answer with the sound as it comes, or with `"stream_format": "sse"` in server-sent events."""
-    return MeteredCall(_SPEECH)
-
-
-@router.post("/audio/transcriptions", summary="Write down what is said", tags=["Audio"], responses=ERRORS)
-async def create_transcription(_: Request) -> Response:
-    """Answer in the `response_format` of the form, or with `stream=true` in server-sent events."""
-    return MeteredCall(_TRANSCRIPTIONS)
-
-
-@router.post("/audio/translations", summary="Write down in English what is said", tags=["Audio"], responses=ERRORS)
-async def create_translation(_: Request) -> Response:
-    """Answer in the `response_format` of the form."""
-    return MeteredCall(_TRANSLATIONS)
 
 
 async def send_answer(answer: Answer, send: Send) -> None:

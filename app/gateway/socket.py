@@ -82,6 +82,12 @@ class Meter(Protocol):
     def from_upstream(self, message: str | bytes) -> Awaitable[Relayed]:
         """Return what a message of the upstream leads to."""
 
+    def prepare(self) -> Awaitable[Sequence[str]]:
+        """Return what goes upstream after a message of its, so that what it begins next is paid for.
+
+        Raises MustClose where that cannot be.
+        """
+
     def error_event(self, error: WeirError, cause: str | bytes = "") -> str:
         """Return the event that tells the caller of an *error*, which a message of its may have been the *cause* of."""
 

@@ -23,8 +23,8 @@ _UPSTREAM_PREFIX: Final = "openai-beta."
 _STOPPING: Final = 1012
 _REASON_BYTES_MAX: Final = 123
 
-router = APIRouter(tags=["WebSockets"])
-"""Documented as what a plain GET there gets: OpenAPI knows no WebSockets."""
+router = APIRouter(include_in_schema=False)
+"""Not described, as OpenAPI knows no WebSockets: docs/realtime.md does."""
 
 
 class SocketEndpoint:
@@ -111,4 +111,4 @@ async def _refuse_plain_request(_: Request) -> None:
 
 for _path, _run in (("/realtime", GatewaySockets.run_realtime), ("/responses", GatewaySockets.run_responses)):
     router.routes.append(WebSocketRoute(_path, SocketEndpoint(_run), name=_run.__name__))
-    router.add_api_route(_path, _refuse_plain_request, methods=["GET"], response_model=None, summary="Open a WebSocket")
+    router.add_api_route(_path, _refuse_plain_request, methods=["GET"], response_model=None)

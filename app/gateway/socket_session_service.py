@@ -57,9 +57,10 @@ class SocketSession:
         self._meter: Meter
         self._upstream: OpenSocket | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._reading: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None]
         self._ending: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._is_quiet = asyncio.Event()
+        self._is_closing = False
         self._active_seconds = monotonic_seconds()
         self._waiting_seconds: float | None = None
         """Since when the upstream is waited for; None while the caller is."""
@@ -96,7 +97,7 @@ class SocketSession:
             except WeirError as error:
                 self._end(End("client_left", BROKEN, error=error))
             except Exception as error:  # noqa: BLE001 - raised by `run`
-                if not self._ending.done():
+                with suppress(asyncio.InvalidStateError):  # it has ended by something else
                     self._ending.set_exception(error)
 
         task = asyncio.create_task(run(), name="socket")
@@ -109,8 +110,8 @@ class SocketSession:
 
     async def _last_words(self, end: End) -> End:
         """Let what is under way end, and return how the socket ends then."""
-        if self._reading is not None:
-            self._reading.cancel()
+        self._is_closing = True
+        self._reading.cancel()
         if end.error is not None:
             with suppress(ClientGone):
                 await self._tell(end)
@@ -157,13 +158,24 @@ class SocketSession:
                 await self._client.send(piece)
             for frame in relayed.up:
                 await upstream.socket.send(frame)
-            if relayed.closing is not None:
-                self._end(_closing(relayed.closing))
+            if not self._is_closing:
+                await self._prepare(upstream, relayed.closing)
             if self._meter.is_idle():
                 self._is_quiet.set()
         if self._meter.is_idle():
             return End("upstream_broke", GOING_AWAY, "The upstream closed the connection.")
         return self._broken(upstream.socket.ended())
+
+    async def _prepare(self, upstream: OpenSocket, closing: MustClose | None) -> None:
+        """Have what the upstream may begin next paid for; where that cannot be, end the socket."""
+        try:
+            for frame in await self._meter.prepare():
+                await upstream.socket.send(frame)
+        except MustClose as error:
+            closing = error
+        if closing is not None:
+            self._is_closing = True
+            self._end(_closing(closing))
 
     async def _watch(self) -> End:
         """End what lasts too long, is silent for too long, or is not allowed any more."""

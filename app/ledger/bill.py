@@ -10,11 +10,11 @@ from app.errors import InvalidRequest
 from app.ledger.spans import Span, Width, floor, steps
 from app.ledger.usage_sum import UsageSum
 
-COMPLETIONS: Final = ("chat.completions", "completions", "responses")
+COMPLETIONS: Final = ("chat.completions", "completions", "realtime", "responses")
 EMBEDDINGS: Final = ("embeddings",)
 MODERATIONS: Final = ("moderations",)
 SPEECHES: Final = ("audio.speech",)
-TRANSCRIPTIONS: Final = ("audio.transcriptions", "audio.translations")
+TRANSCRIPTIONS: Final = ("audio.transcriptions", "audio.translations", "realtime.transcription")
 IMAGE_SOURCES: Final = {
     "images.generations": "image.generation",
     "images.edits": "image.edit",

@@ -24,7 +24,7 @@ _PATIENCE_SECONDS: Final = 5.0
 _PURGE_SECONDS: Final = 3_600.0
 _PURGE_ROWS: Final = 500
 _PASSING: Final = ("response", "chat.completion", "item")
-"""Kinds that upstreams delete by themselves after a while, item by item the many."""
+"""Kinds that upstreams delete by themselves after a while."""
 
 
 class OwnershipService:

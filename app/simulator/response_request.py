@@ -41,11 +41,6 @@ class ResponseRequest:
     stores: bool
     is_background: bool
 
-    @property
-    def input_tokens(self) -> int:
-        """What it is read as: once, and again after each call of a tool."""
-        return self.chat.prompt_tokens * (1 + len(self.calls))
-
 
 def read_response_request(document: Document, tokens_of_previous: Callable[[str], int]) -> ResponseRequest:
     """Return the request in *document*; raises Refusal. *tokens_of_previous* is asked for what it goes on from."""

@@ -15,7 +15,7 @@ from app.core.pagination import Page, Paging
 from app.core.version_tags import require_version
 from app.errors import InvalidRequest, MissingParameter, NotFound, PreconditionFailed
 from app.upstream_errors import UpstreamExists, UpstreamTestFailed
-from app.upstreams import repository
+from app.upstreams import breaker_repository, repository
 from app.upstreams.address import read_url, written
 from app.upstreams.directory_service import DirectoryService
 from app.upstreams.guarded_client import GuardedResolver
@@ -137,6 +137,7 @@ class UpstreamAdminService:
             record = await _get(tx, upstream_id)
             require_version(if_match, record.version, "upstream")
             await repository.delete_upstream(tx, upstream_id)
+            await breaker_repository.delete_of_upstream(tx, record.name)
             await audit(tx, "upstream.deleted", upstream_id, details={"data": {"name": record.name}})
         await self._directory.load()
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
-from app.upstreams.health import Kind, Standing
 from app.upstreams.routing import Plan, Target
+from app.upstreams.target_health import Kind, Standing
 
 Random = Callable[[], float]
 """Answers numbers from 0 up to 1."""

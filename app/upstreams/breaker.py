@@ -71,6 +71,8 @@ class Breaker:
         """Whether Weir's own probe must be answered before it may be half-open."""
         self.cool_until = 0.0
         """The upstream does not want to be asked until then; no failure."""
+        self.wary_until = 0.0
+        """The upstream wanted no call, and did not say for how long: others go first until then."""
         self.round = 0
         """How often the state has changed."""
         self._openings = 0
@@ -133,12 +135,14 @@ class Breaker:
             self._judge(now, why)
 
     def cool_down(self, now: float, seconds: float | None) -> None:
-        """Send nothing for *seconds*; without them for a moment that grows as long as nothing is answered."""
+        """Send nothing for *seconds*; without them be wary for a moment that grows as long as nothing is answered."""
         if seconds is None:
-            if now < self.cool_until:  # of many calls at the same time only the first says something new
+            if now < self.wary_until:  # of many calls at the same time only the first says something new
                 return
             seconds = min(_UNTOLD_COOL_DOWN_SECONDS_MAX, _COOL_DOWN_SECONDS_MIN * 2.0**self._untold_cool_downs)
             self._untold_cool_downs = min(self._untold_cool_downs + 1, 10)
+            self.wary_until = now + seconds
+            return
         self.cool_until = max(self.cool_until, now + min(seconds, _COOL_DOWN_SECONDS_MAX))
         self._on_change()
 
@@ -153,7 +157,7 @@ class Breaker:
         self.forced = forced
         self.why = ""
         self._openings = 0
-        self.cool_until = 0.0
+        self.cool_until = self.wary_until = 0.0
         self._turn(forced or "closed", now)
 
     def opening(self) -> Opening | None:
@@ -194,7 +198,7 @@ class Breaker:
 
     def is_idle(self, now: float) -> bool:
         """Tell whether there is nothing about it that must be remembered."""
-        is_plain = self.state == "closed" and self.forced is None and now >= self.cool_until
+        is_plain = self.state == "closed" and self.forced is None and now >= max(self.cool_until, self.wary_until)
         return is_plain and not self._calls.total(now) and not self._silent_calls
 
     @property

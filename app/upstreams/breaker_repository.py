@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.upstreams.breaker import Forced
 from app.upstreams.breaker_models import UpstreamBreakerRow
-from app.upstreams.health import Key
+from app.upstreams.target_health import Key
 
 CHANNEL: Final = "weir_upstream_breakers"
 """Notified whenever a decision is made or taken back."""
@@ -54,4 +54,5 @@ async def delete_forced(tx: AsyncConnection, upstream: str, model: str) -> None:
 
 async def delete_of_upstream(tx: AsyncConnection, upstream: str) -> None:
     """Take back every decision about an upstream that is deleted."""
+    await stop_changes(tx)
     await tx.execute(delete(UpstreamBreakerRow).where(UpstreamBreakerRow.upstream == upstream))

@@ -20,9 +20,10 @@ from app.observability.upstream_metrics import UpstreamMetrics
 from app.upstreams.breaker import Forced, State
 from app.upstreams.breaker_store import BreakerStore, Heard, Note
 from app.upstreams.directory import Directory
-from app.upstreams.health import Health, HealthRules, Key, TargetHealth
+from app.upstreams.health import Health
 from app.upstreams.notes import Message, Said, read
 from app.upstreams.routing import Target
+from app.upstreams.target_health import HealthRules, Key, TargetHealth
 
 _log: Final = structlog.get_logger()
 _EXCHANGE_SECONDS: Final = 1.0
@@ -41,7 +42,7 @@ class _Said(NamedTuple):
 
 
 class BreakerService:
-    """The health of every upstream, shared; hears of every change in it (`app.upstreams.health.Observer`)."""
+    """The health of every upstream, shared; hears of every change in it (`app.upstreams.target_health.Observer`)."""
 
     def __init__(
         self,
@@ -157,7 +158,8 @@ class BreakerService:
             return
         self._said += 1
         opening = target.breaker.opening()
-        message = Message(said, self._process_id, self._said, target.upstream.name, target.upstream.base_url, target.model)
+        upstream = target.upstream
+        message = Message(said, self._process_id, self._said, upstream.name, upstream.base_url, target.model)
         if opening is not None:
             message = message._replace(openings=opening.number, why=opening.why, needs_probe=opening.needs_probe)
         self._to_say[message.name] = _Said(message, until)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from app.upstreams.breaker import State
-from app.upstreams.health import TargetHealth
+from app.upstreams.target_health import TargetHealth
 
 Mode = Literal["auto", "open", "closed"]
 """`auto`: by itself; else an operator holds it so."""

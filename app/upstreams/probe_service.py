@@ -14,9 +14,10 @@ from yarl import URL
 from app.core.clock import monotonic_seconds
 from app.upstreams.client import UpstreamClient
 from app.upstreams.failure import UpstreamFailed
-from app.upstreams.health import Health, TargetHealth
+from app.upstreams.health import Health
 from app.upstreams.providers.registry import address, credential_headers
 from app.upstreams.routing import Timeouts, Upstream
+from app.upstreams.target_health import TargetHealth
 from app.version import VERSION
 
 _LOOK_SECONDS: Final = 0.25

@@ -29,10 +29,11 @@ from app.upstreams.client import UpstreamClient
 from app.upstreams.directory import Directory
 from app.upstreams.failure import UPSTREAM_CREDENTIAL_STATUSES, UpstreamFailed
 from app.upstreams.headers import to_upstream
-from app.upstreams.health import Health, Ticket
+from app.upstreams.health import Health
 from app.upstreams.model_list import alias_object, named
 from app.upstreams.providers.registry import address, credential_headers
 from app.upstreams.routing import Plan, Target, Upstream, plan
+from app.upstreams.ticket import Ticket
 from app.upstreams.tries import Tries, TryRules, nowhere
 
 _log: Final = structlog.get_logger()
@@ -47,6 +48,14 @@ class CallRules(NamedTuple):
     attempts_max: int
     total_timeout_seconds: float
     fallback_models: Mapping[str, tuple[str, ...]]
+
+
+class _Request(NamedTuple):
+    method: str
+    url: str
+    headers: Iterable[tuple[bytes, bytes]]
+    body: Body
+    has_alternative: bool = False
 
 
 class UpstreamService:
@@ -113,6 +122,24 @@ class UpstreamService:
             return begun
         raise nowhere(tries.order(now), now)
 
+    async def call(
+        self,
+        target: Target,
+        path: str,
+        *,
+        headers: Iterable[tuple[bytes, bytes]],
+        context: CallContext,
+        body: bytes,
+        has_alternative: bool,
+    ) -> UpstreamAnswer:
+        """Send a call of a model, with *body*, to *path* at the upstream of *target*; raises UpstreamFailed.
+
+        With an alternative, a connection that does not come is given up soon.
+        """
+        url = address(target.upstream, path, target.sent_model)
+        request = _Request("POST", url, headers, body, has_alternative)
+        return await self._send(target.upstream, request, context)
+
     async def send(
         self,
         upstream: Upstream,
@@ -127,13 +154,20 @@ class UpstreamService:
 
         A body that comes in pieces is as long as the caller's *headers* say, if they do.
         """
-        url = URL(address(upstream, path), encoded=True)
+        return await self._send(upstream, _Request(method, address(upstream, path), headers, body), context)
+
+    async def _send(self, upstream: Upstream, request: _Request, context: CallContext) -> UpstreamAnswer:
+        method, url, headers, body, has_alternative = request
         with self._tracer.upstream(context, upstream.name) as span:
             outgoing = to_upstream(headers, credential_headers(upstream), context.request_id)
             self._tracer.inject(span, outgoing)
             if body is not None and not isinstance(body, bytes):
-                outgoing.extend(("content-length", value.decode()) for name, value in headers if name == b"content-length")
-            return await self._client.send(method, url, outgoing, body)
+                outgoing.extend(
+                    ("content-length", value.decode()) for name, value in headers if name == b"content-length"
+                )
+            return await self._client.send(
+                method, URL(url, encoded=True), outgoing, body, upstream.timeouts, has_alternative=has_alternative
+            )
 
     async def list_models(
         self, caller: Caller, headers: Iterable[tuple[bytes, bytes]], context: CallContext

@@ -56,6 +56,7 @@ class SocketClient:
 
     def __init__(self, settings: UpstreamSettings, server: Server, resolver: AbstractResolver | None = None) -> None:
         self._server = server
+        self._open_seconds = min(_OPEN_SECONDS_MAX, settings.first_byte_timeout_seconds)
         tracing = aiohttp.TraceConfig()
         tracing.on_request_redirect.append(_refuse_redirect)
         self._session = aiohttp.ClientSession(
@@ -69,7 +70,7 @@ class SocketClient:
     async def open(self, url: URL, headers: CIMultiDict[str], subprotocols: tuple[str, ...]) -> UpstreamSocket:
         """Return an open socket; raises SocketRefused, or UpstreamFailed."""
         try:
-            async with asyncio.timeout(_OPEN_SECONDS_MAX):
+            async with asyncio.timeout(self._open_seconds):
                 socket = await self._session.ws_connect(
                     url,
                     protocols=subprotocols,

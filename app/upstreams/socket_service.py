@@ -12,12 +12,12 @@ from app.observability.context import CallContext
 from app.observability.tracing import Tracer
 from app.upstreams.failure import UPSTREAM_CREDENTIAL_STATUSES, UpstreamFailed, Verdict, of_answer, of_failure
 from app.upstreams.headers import to_upstream
-from app.upstreams.health import Ticket
 from app.upstreams.providers.registry import address, credential_headers
 from app.upstreams.routing import Plan, Target
 from app.upstreams.service import UpstreamService
 from app.upstreams.socket import SocketRefused, UpstreamSocket
 from app.upstreams.socket_client import SocketClient
+from app.upstreams.ticket import Ticket
 
 _OWN: Final = frozenset({"accept-encoding", "connection", "content-type", "upgrade"})
 

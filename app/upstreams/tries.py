@@ -13,9 +13,10 @@ from app.errors import Operational
 from app.upstream_errors import UpstreamBusy, UpstreamUnavailable
 from app.upstreams.balance import Order, order
 from app.upstreams.failure import Verdict
-from app.upstreams.health import Health, Ticket
+from app.upstreams.health import Health
 from app.upstreams.retry_budget import attempts_allowed, backoff_seconds, fits, forbids_sdk_retry
 from app.upstreams.routing import Plan, Target
+from app.upstreams.ticket import Ticket
 
 _BUSY: Final = frozenset({"cooling_down", "full"})
 
@@ -94,6 +95,7 @@ class Tries:
         tried = self._tried[target.upstream.name]
         if verdict.again and tried < attempts_allowed(self._rules.sdk_retry_count, self._rules.attempts_max):
             pause = backoff_seconds(tried, retry_after_seconds, self._random)
+            pause = max(pause, self._health.standing(target, now).until - now)
             if fits(pause, now, self._rules.deadline):
                 return Next(target, pause, is_again=True)
         return None

@@ -35,7 +35,7 @@ async def redis(settings: Settings) -> AsyncIterator[Redis]:
 
 def opened(redis: Redis, size_bytes_max: int = 100) -> AnswerStore:
     settings = Cache(size_bytes_max=size_bytes_max, redis_timeout_ms=10_000)
-    return AnswerStore(redis, Dependency("answer cache"), settings)
+    return AnswerStore(redis, Dependency("cache"), settings)
 
 
 async def check_books(client: Any) -> set[str]:

@@ -45,6 +45,7 @@ _BODIES: Final[dict[str, dict[str, Any]]] = {
     "projects/{project_id}": {"name": "changed"},
     "users/{user_id}": {"role": "viewer"},
     "{project_id}/model_permissions": {"mode": "deny_list", "model_ids": ["o1"]},
+    "{project_id}/cache": {"enabled": True},
     "service_accounts/{service_account_id}": {"name": "changed"},
     "api_keys/{api_key_id}": {"expires_in_seconds": 3_600},
     "keys/{key_id}": {"name": "changed"},

@@ -51,7 +51,8 @@ def _paths(app: FastAPI) -> Iterator[str]:
             assert isinstance(route, (Route, Mount))
             yield route.path
         else:
-            yield from (context.path_format for context in included())
+            # A WebSocket's is that of the plain request beside it, which tells to upgrade.
+            yield from (context.path_format for context in included() if context.path_format)
 
 
 def _filled(path: str) -> str:

@@ -125,6 +125,12 @@ def test_observing_and_paused_budgets_count_but_do_not_refuse() -> None:
     assert [each.reserved_nano for each in windows] == [10, 10]
 
 
+def test_what_costs_nothing_is_admitted_also_where_more_is_spent_than_may_be() -> None:
+    windows = [window(spent=101), window(number=2)]
+    assert reserve(fixed(0), windows) == Grant(Nano(0), (1, 2), must_be_capped=True)
+    assert isinstance(reserve(fixed(1), windows), Shortfall)
+
+
 def test_an_absurd_ceiling_does_not_overflow_a_column() -> None:
     answer = reserve(fixed(2**63 - 1), [window(mode="observing")])
     assert isinstance(answer, Grant)
@@ -177,10 +183,10 @@ def test_nothing_is_admitted_beyond_a_limit_and_nothing_refused_that_fits(
     least, capped, ceiling = sorted(amounts)
     headroom = min(each.headroom_nano for each in windows)
     answer = reserve(Demand(Nano(ceiling), Nano(capped), Nano(least)), windows)
-    assert isinstance(answer, Grant) == (least <= headroom)
+    assert isinstance(answer, Grant) == (least <= max(0, headroom))
     if isinstance(answer, Grant):
         assert least <= answer.ceiling_nano <= capped
-        assert all(each.headroom_nano >= 0 for each in windows)
+        assert all(each.headroom_nano >= min(0, headroom) for each in windows)
 
 
 class History(RuleBasedStateMachine):

@@ -166,6 +166,7 @@ def test_a_cache_entry_that_is_to_be_kept_longer_than_usual_is_seen(ttl: Any, ke
         ({}, None, False),
         ({"max_tokens": None, "max_completion_tokens": None, "n": None}, None, False),
         ({"max_tokens": 7}, 7, True),
+        ({"max_tokens": 0, "max_completion_tokens": 0}, None, False),
         ({"max_completion_tokens": 8}, 8, True),
         ({"max_tokens": 9, "max_completion_tokens": 8}, 9, True),
     ],
@@ -199,9 +200,7 @@ def _json(value: Any) -> bytes:
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n"])
 def test_a_number_out_of_range_is_refused_as_openai_does(name: str) -> None:
-    with pytest.raises(IntegerTooSmall, match=f"Invalid '{name}': integer below minimum value. Expected a value >= 1"):
-        read(body_of(**{name: 0}))
-    with pytest.raises(IntegerTooSmall):
+    with pytest.raises(IntegerTooSmall, match=f"Invalid '{name}': integer below minimum value. Expected a value >="):
         read(body_of(**{name: -1}))
     with pytest.raises(IntegerTooLarge, match=f"Invalid '{name}': integer above maximum value.") as caught:
         read(body_of(**{name: 129 if name == "n" else 10_000_001}))

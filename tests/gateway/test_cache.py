@@ -101,7 +101,9 @@ async def test_hits_are_written_beside_calls_that_settle_in_the_same_group(weir:
     await ask(weir, cached)
     await weir.wiring.ledger.drain()
     async with weir._connection() as connection, connection.transaction():
-        await connection.execute("LOCK TABLE ledger_entries IN EXCLUSIVE MODE")  # the first flush waits, the rest gather
+        await connection.execute(
+            "LOCK TABLE ledger_entries IN EXCLUSIVE MODE"
+        )  # the first flush waits, the rest gather
         await ask(weir, embedding())
         await ask(weir, cached)
         await ask(weir, embedding())
@@ -280,7 +282,7 @@ async def test_what_somebody_else_wrote_to_redis_is_not_believed(weir: RunningWe
     assert weir.settings.redis_url is not None
     async with Redis.from_url(weir.settings.redis_url.get_secret_value()) as redis:
         [key] = [key for key in await kept_in_redis(weir) if key not in before and b":answer:" in key]
-        true = await redis.get(key)
+        true: Any = await redis.get(key)
         for lie in (b"", b"\x01abcd", true[:-1] + bytes([true[-1] ^ 1]), b"{}" * 100):
             await redis.set(key, lie, ex=60)
             assert await words(weir, one, one) == ["stored", "hit"]

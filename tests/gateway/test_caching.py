@@ -146,7 +146,10 @@ def test_what_is_read_from_elsewhere_is_not_kept() -> None:
     assert not chat({"type": "file", "file": {"file_id": "file-1"}})
     assert not response(previous_response_id="resp_1")
     assert not response(conversation="conv_1")
-    for part in ({"type": "input_image", "image_url": "https://a/b"}, {"type": "input_file", "file_url": "https://a/b"}):
+    for part in (
+        {"type": "input_image", "image_url": "https://a/b"},
+        {"type": "input_file", "file_url": "https://a/b"},
+    ):
         assert not response(input=[{"role": "user", "content": [part]}])
 
 

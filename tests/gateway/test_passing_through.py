@@ -15,6 +15,7 @@ from app.projects.service import DEFAULT_PROJECT_ID
 from app.settings import Settings
 from app.simulator.app import Simulator
 from tests.fixtures.canned import CannedUpstream
+from tests.fixtures.upstreams import SECOND_KEY, Managed
 from tests.fixtures.waiting import until
 from tests.fixtures.weir import UPSTREAM_KEY, RunningWeir, StartWeir, run_weir, with_changes, with_upstream
 from tests.gateway.test_budgeted import make_budget, window
@@ -48,7 +49,7 @@ async def test_another_projects_objects_are_not_there(weir: RunningWeir, mine: A
     file = await mine.files.create(**FILE)
     store = await mine.vector_stores.create(file_ids=[file.id])
     before = weir.simulator.account.arrived_count
-    attempts = [
+    attempts: list[Any] = [
         other.files.retrieve(file.id),
         other.files.content(file.id),
         other.files.delete(file.id),
@@ -264,20 +265,42 @@ async def test_every_call_is_a_row_that_costs_nothing(weir: RunningWeir, mine: A
 
 
 async def test_a_price_for_a_group_is_charged_for_each_request(weir: RunningWeir, mine: AsyncOpenAI) -> None:
-    new = {"model": "passthrough:containers", "rates": {"input": "0"}, "per_request_usd": "0.03"}
+    new = {"model": "passthrough:files", "rates": {"input": "0"}, "per_request_usd": "0.03"}
     async with weir.http(weir.admin_key) as admin:
         assert (await admin.post("/v1/gateway/prices", json=new)).status_code == 200
         try:
             await make_budget(weir, "0.06")
-            answer = await mine.containers.with_raw_response.create(name="one")
+            answer = await mine.files.with_raw_response.create(**FILE)
             assert answer.headers["x-weir-cost-usd"] == "0.03"
-            await mine.containers.create(name="two")
+            await mine.files.content(answer.parse().id)
             with pytest.raises(openai.RateLimitError):
-                await mine.containers.create(name="three")
+                await mine.files.list()
             assert await window(weir) == (60_000_000, 0)
         finally:
             await weir.sql("DELETE FROM prices WHERE source = 'operator'")
             await weir.wiring.price_admin._prices.load()
+
+
+async def test_calls_go_where_the_object_is_and_lists_have_those_of_all_upstreams(managed: Managed) -> None:
+    await managed.add()
+    new: Any = {"data_source_config": {"type": "custom"}, "testing_criteria": []}
+    async with AsyncOpenAI(base_url=managed.second_url, api_key=SECOND_KEY) as direct:
+        there = (await direct.evals.create(**new)).id
+    await managed.weir.wiring.tenants.ownership.record(DEFAULT_PROJECT_ID, there, "eval", "second")
+    async with managed.weir.openai() as client:
+        here = [(await client.evals.create(**new)).id for _ in range(2)][::-1]
+        pages = [[each.id async for each in client.evals.list(limit=limit)] for limit in (1, 2, 50)]
+        assert (await client.evals.retrieve(there)).id == there
+        assert (await client.evals.delete(there)).deleted
+        assert [each.id async for each in client.evals.list()] == here
+    assert pages == [[*here, there]] * 3
+
+
+async def test_with_no_upstream_nothing_passes(start_weir: StartWeir) -> None:
+    lonely = await start_weir({"openai_api_key": None, "simulator.mode": "off"})
+    async with lonely.http() as client:
+        answer = await client.get("/v1/files")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_upstream")
 
 
 async def test_under_a_budget_only_what_may_be_billed_needs_a_price(weir: RunningWeir, mine: AsyncOpenAI) -> None:

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI
 
+from app.settings import Settings
 from app.simulator.call import Call
-from tests.fixtures.weir import UPSTREAM_KEY, RunningWeir
+from tests.fixtures.weir import UPSTREAM_KEY, RunningWeir, run_weir, with_changes, with_upstream
 from tests.gateway.socket_wire import RESPONSES, opened
 from tests.gateway.test_budgeted import make_budget, window
 from tests.gateway.test_realtime import books_agree, entries, limit, nothing_is_held
+from tests.gateway.test_realtime_upstreams import Stage, charged, playing
 
 LAST = ("response.completed", "response.incomplete", "response.failed", "error")
 
@@ -132,17 +134,18 @@ async def test_a_response_of_another_project_is_not_there(weir: RunningWeir) -> 
 
 
 async def test_under_a_budget_as_many_pass_as_fit(weir: RunningWeir) -> None:
-    await make_budget(weir, "0.0130")
-    async with opened(weir, RESPONSES, headers={"x-simulator": "output_tokens=1000"}) as wire:
+    await make_budget(weir, "0.0026")
+    async with opened(weir, RESPONSES, headers={"x-simulator": "output_tokens=200"}) as wire:
         last: dict[str, Any] = {}
         while last.get("type") != "error":
-            await wire.send(create(max_output_tokens=1_000))
+            await wire.send(create(max_output_tokens=200))
             [*_, last] = await wire.until(*LAST)
     assert (last["status"], last["error"]["code"]) == (429, "insufficient_quota")
     await books_agree(weir)
     found = await weir.entries()
-    assert len(found) == 3
-    assert await window(weir) == (sum(entry["cost_nano"] for entry in found), 0)
+    spent = sum(entry["cost_nano"] for entry in found)
+    assert spent - found[-1]["cost_nano"] + found[-1]["ceiling_nano"] <= 2_600_000 < spent + found[-1]["ceiling_nano"]
+    assert await window(weir) == (spent, 0)
 
 
 async def test_under_a_budget_an_answer_without_a_maximum_gets_one(weir: RunningWeir) -> None:
@@ -213,3 +216,33 @@ async def test_a_connection_without_a_request_leads_nowhere(weir: RunningWeir) -
     async with opened(weir, RESPONSES):
         pass
     assert weir.simulator.account.calls == []
+
+
+async def test_a_connection_stays_with_the_upstream_of_its_first_request(
+    weir: RunningWeir, settings: Settings, shared_simulator: tuple[Any, str]
+) -> None:
+    """`sim-*` is the built-in simulator's, everything else goes to the upstream from the environment."""
+    both = with_changes(with_upstream(settings, shared_simulator[1]), {"simulator.mode": "on"})
+    async with run_weir(both, weir.simulator) as other, opened(other, RESPONSES) as wire:
+        await wire.send(create(model="gpt-4o-mini"))
+        await wire.until("response.completed")
+        await wire.send(create(model="sim-small"))
+        [error] = await wire.until("error")
+        assert (error["error"]["code"], error["error"]["param"]) == ("invalid_value", "model")
+        await wire.send(create(model="gpt-4o-mini"))
+        await wire.until("response.completed")
+    assert len(await entries(weir)) == 2
+
+
+async def test_what_cannot_be_read_is_relayed_as_it_came(weir: RunningWeir, settings: Settings) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.hear("response.create")
+        await stage.say(b"binary", {"type": "response.completed", "response": {"id": "resp_1", "status": "completed"}})
+
+    async with playing(settings, weir.simulator, play) as other:
+        async with opened(other, RESPONSES) as wire:
+            await wire.send(create())
+            assert await wire.connection.recv() == b"binary"
+            await wire.until("response.completed")
+        [entry] = await charged(other)
+    assert (entry["ending"], entry["outcome"], entry["upstream_request_id"]) == ("estimated", "no_usage", "resp_1")

@@ -137,7 +137,8 @@ async def test_a_chat_completion_is_recorded_only_when_it_is_stored(weir: Runnin
 async def test_stored_chat_completions_are_got_listed_changed_and_deleted_by_their_project_alone(
     weir: RunningWeir, ours: AsyncOpenAI, theirs: AsyncOpenAI
 ) -> None:
-    mine, others = [], []
+    mine: list[str] = []
+    others: list[str] = []
     for number in range(7):
         made = await (theirs if number % 2 else ours).chat.completions.create(
             model=MODEL, messages=HELLO, store=True, metadata={"number": str(number)}
@@ -184,8 +185,11 @@ async def test_without_isolation_an_id_is_all_it_takes(start_weir: StartWeir) ->
         assert (await theirs.responses.create(model=MODEL, input="On.", previous_response_id=response.id)).id
         await weir.sql("DELETE FROM owned_objects WHERE object_id = $1", response.id)
         assert (await theirs.responses.retrieve(response.id)).id == response.id
+        assert (await theirs.responses.create(model=MODEL, input="On.", previous_response_id=response.id)).id
         with pytest.raises(openai.NotFoundError):
             await theirs.responses.retrieve("resp_nobody")
+        stored = await ours.chat.completions.create(model=MODEL, messages=HELLO, store=True)
+        assert stored.id in [each.id async for each in theirs.chat.completions.list()]
 
 
 @pytest.fixture
@@ -219,7 +223,7 @@ async def test_calls_go_to_the_upstream_that_has_what_they_name(
 
     assert (await ours.responses.retrieve(response.id)).id == response.id
     following = await ours.responses.create(model=MODEL, input="Go on.", previous_response_id=response.id)
-    assert (await ours.responses.delete(following.id)) is None
+    await ours.responses.delete(following.id)
     assert second.account.arrived_count == 4
     assert weir.simulator.account.arrived_count == 0
     assert [entry["upstream"] for entry in await weir.entries()] == ["second", "second"]
@@ -301,6 +305,19 @@ async def test_answers_of_an_upstream_that_fails_are_told_as_they_are(
         with pytest.raises(openai.InternalServerError) as silent:
             await client.responses.retrieve("resp_1")
         assert silent.value.code == "upstream_unreachable"
+
+
+async def test_a_stored_stream_that_is_whole_ends_as_it_is(
+    weir: RunningWeir, canned_weir: RunningWeir, canned: CannedUpstream
+) -> None:
+    await weir.wiring.tenants.ownership.record(DEFAULT_PROJECT_ID, "resp_1", "response", "openai")
+    last = event({"type": "response.completed", "sequence_number": 9, "response": {"id": "resp_1"}})
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+    for answer in (head + b"\r\n" + last.rstrip(), head + b"content-length: 5000\r\n\r\n" + last):
+        canned.answers(answer)
+        async with canned_weir.openai() as client:
+            stream = await client.responses.retrieve("resp_1", stream=True)
+            assert [each.sequence_number async for each in stream] == [9]
 
 
 async def test_a_stored_stream_that_breaks_ends_with_an_error(

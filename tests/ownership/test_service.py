@@ -46,7 +46,7 @@ async def test_an_object_is_found_by_its_project_and_by_no_other(ownership: Owne
         "message": "Response with id 'resp_1' not found.",
         "type": "invalid_request_error",
         "param": None,
-        "code": "not_found",
+        "code": "object_not_found",
     }
     assert unknown.value.message == refused.value.message.replace("resp_1", "resp_2")
 
@@ -133,3 +133,24 @@ async def test_more_is_forgotten_than_one_statement_takes(
         await connection.execute("UPDATE owned_objects SET created_at = now() - interval '401 days'")
 
     assert await ownership.purge() == 5
+
+
+async def test_an_error_nobody_foresaw_does_not_end_the_purges(
+    ownership: OwnershipService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = asyncio.Event()
+    purged = asyncio.Event()
+
+    async def purge() -> int:
+        if failed.is_set():
+            purged.set()
+            return 0
+        failed.set()
+        raise ValueError("nobody foresaw this")
+
+    monkeypatch.setattr("app.ownership.service._PURGE_SECONDS", 0.0)
+    monkeypatch.setattr(ownership, "purge", purge)
+    purging = asyncio.create_task(ownership.keep_purged())
+    async with asyncio.timeout(10):
+        await purged.wait()
+    purging.cancel()

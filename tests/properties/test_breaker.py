@@ -215,4 +215,4 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreaker = BreakerMachine.TestCase
-TestBreaker.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestBreaker.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)

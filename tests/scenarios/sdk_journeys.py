@@ -208,6 +208,37 @@ async def wrong_key(client: AsyncOpenAI) -> Any:
     return "no error"
 
 
+async def embeddings(client: AsyncOpenAI) -> Any:
+    decoded = await client.embeddings.create(model="text-embedding-3-small", input=["a weir", "a heron"], dimensions=8)
+    numbers = await client.embeddings.create(
+        model="text-embedding-3-small", input=[[1, 2], [3]], dimensions=8, encoding_format="float"
+    )
+    return [decoded.to_dict(), numbers.to_dict()]
+
+
+async def completions(client: AsyncOpenAI) -> Any:
+    plain = await client.completions.create(model="gpt-3.5-turbo-instruct", prompt="A weir is", n=2, echo=True)
+    stream = await client.completions.create(model="gpt-3.5-turbo-instruct", prompt="A weir is", stream=True)
+    assert plain.usage
+    chunks = [chunk async for chunk in stream]
+    texts = [choice.text for choice in plain.choices]
+    return [texts, plain.usage.to_dict(), [chunk.choices[0].text for chunk in chunks]]
+
+
+async def moderations(client: AsyncOpenAI) -> Any:
+    answer = await client.moderations.create(input=["I like weirs", "to kill time"])
+    return [answer.model, [result.to_dict() for result in answer.results]]
+
+
+async def images(client: AsyncOpenAI) -> Any:
+    made = await client.images.generate(model="gpt-image-1", prompt="A heron", n=2, quality="low")
+    picture = ("heron.png", b"\x89PNG", "image/png")
+    edited = await client.images.edit(model="gpt-image-1", image=[picture, picture], prompt="At dusk", size="1024x1024")
+    stream = await client.images.generate(model="gpt-image-1", prompt="A heron", stream=True, partial_images=1)
+    events = [(event.type, event.b64_json) async for event in stream]
+    return [[answer.to_dict() | {"created": 0} for answer in (made, edited)], events]
+
+
 async def missing_parameter(client: AsyncOpenAI) -> Any:
     try:
         await client.post("/chat/completions", body={"model": MODEL}, cast_to=object)
@@ -254,6 +285,10 @@ JOURNEYS: dict[str, Journey] = {
     "structured output streamed by the helper": structured_output_streamed_by_the_helper,
     "two choices": two_choices,
     "fields that no SDK knows": fields_that_no_sdk_knows,
+    "embeddings": embeddings,
+    "completions": completions,
+    "moderations": moderations,
+    "images": images,
     "models": models,
     "raw response": raw_response,
     "streaming response": streaming_response,

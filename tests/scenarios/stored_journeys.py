@@ -1,4 +1,4 @@
-"""What programs do with openai-python and what OpenAI stores for them: each journey tells what it saw, without the ids."""
+"""What programs do with openai-python and what is stored for them: each journey tells what it saw, without the ids."""
 
 import io
 import re
@@ -84,10 +84,11 @@ async def conversations(client: AsyncOpenAI) -> Any:
     message: Any = {"role": "user", "content": "Hello.", "type": "message"}
     conversation = await client.conversations.create(items=[message], metadata={"topic": "rivers"})
     added = await client.conversations.items.create(conversation.id, items=[message, message])
-    items = [item.to_dict() async for item in client.conversations.items.list(conversation.id, limit=2, order="asc")]
-    one = await client.conversations.items.retrieve(items[0]["id"], conversation_id=conversation.id)
+    listed = client.conversations.items.list(conversation.id, limit=2, order="asc")
+    items = [str(item.to_dict()["id"]) async for item in listed]
+    one = await client.conversations.items.retrieve(items[0], conversation_id=conversation.id)
     updated = await client.conversations.update(conversation.id, metadata={"topic": "lakes"})
-    await client.conversations.items.delete(items[0]["id"], conversation_id=conversation.id)
+    await client.conversations.items.delete(items[0], conversation_id=conversation.id)
     deleted = await client.conversations.delete(conversation.id)
     return [seen(conversation), seen(added), len(items), seen(one), seen(updated), seen(deleted)]
 

@@ -49,7 +49,7 @@ async def test_sound_breaks_off_where_the_script_says(
     assert (call.ending, call.completion_tokens) == ("cut", tokens)
 
 
-@pytest.mark.parametrize("script", ["cut_after=0", "eof_after=2", "malformed=json", "hang=1"])
+@pytest.mark.parametrize("script", ["cut_after=0", "eof_after=0", "eof_after=2", "malformed=json", "hang=1"])
 async def test_a_stream_of_sound_breaks_off_too(wire: Wire, simulator: Simulator, script: str) -> None:
     simulator.hang_seconds_max = 0.01
     try:

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from app.upstreams.health import Health, HealthRules, TargetHealth
+from app.upstreams.health import Health
 from app.upstreams.routing import Plan, Target, Upstream
+from app.upstreams.target_health import HealthRules, TargetHealth
 
 MODEL = "gpt-4o-mini"
 

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from app.upstreams.balance import order
-from app.upstreams.health import Kind, Standing
 from app.upstreams.routing import Plan, Target
+from app.upstreams.target_health import Kind, Standing
 from tests.upstreams.knowing import make_plan, make_target
 
 READY = Standing("ready", 0.0, 0)

@@ -197,19 +197,20 @@ def test_a_cool_down_lasts_as_long_as_it_was_asked_for_and_is_no_failure() -> No
     assert breaker.cool_until == 3_640.0
 
 
-def test_a_cool_down_of_no_length_grows_until_something_is_answered() -> None:
+def test_the_wariness_after_a_429_of_no_length_grows_until_something_is_answered() -> None:
     breaker = make()
     now, waits = 0.0, []
     for _ in range(8):
         breaker.cool_down(now, None)
         breaker.cool_down(now, None)  # of the same storm
-        waits.append(breaker.cool_until - now)
-        now = breaker.cool_until
+        waits.append(breaker.wary_until - now)
+        assert breaker.ready_at(now) == now  # calls may go there, but others go first
+        now = breaker.wary_until
     assert waits == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
 
     breaker.succeeded(begin(breaker, now), now)
     breaker.cool_down(now, None)
-    assert breaker.cool_until == now + 0.25
+    assert breaker.wary_until == now + 0.25
 
 
 def test_an_operator_decides_whatever_happens() -> None:

@@ -9,6 +9,7 @@ from app.core.clock import monotonic_seconds
 from app.upstreams.failure import of_failure
 from app.upstreams.health import Health
 from app.upstreams.routing import Target
+from tests.fixtures.upstreams import Managed
 from tests.fixtures.waiting import until
 from tests.fixtures.weir import RunningWeir, StartWeir
 
@@ -139,7 +140,7 @@ async def test_what_cannot_be_decided_is_refused(
         assert (await client.get("/v1/gateway/upstreams/nobody/breakers")).status_code == 404
 
 
-async def test_a_model_that_the_upstream_does_not_serve_has_no_breaker(managed: Any) -> None:
+async def test_a_model_that_the_upstream_does_not_serve_has_no_breaker(managed: Managed) -> None:
     made = await managed.add()
     answer = await managed.call("POST", f"/{made['id']}/breakers/gpt-4o-mini", json={"state": "open"})
     assert (answer.status_code, answer.json()["error"]["param"]) == (404, "model")
@@ -148,6 +149,16 @@ async def test_a_model_that_the_upstream_does_not_serve_has_no_breaker(managed: 
     assert (answer.status_code, answer.json()["model"]) == (200, "second-a/b")
     assert (await managed.call("GET", "/second/breakers")).json()["data"][0]["mode"] == "open"
     await managed.call("POST", "/second/breakers/second-a/b", json={"state": "auto"})
+
+
+async def test_what_was_decided_about_an_upstream_goes_with_it(managed: Managed) -> None:
+    made = await managed.add()
+    answer = await managed.call("POST", "/second/breakers/second-a", json={"state": "open"})
+    assert answer.json()["mode"] == "open"
+
+    assert (await managed.call("DELETE", f"/{made['id']}")).status_code == 200
+
+    assert await managed.weir.sql("SELECT * FROM upstream_breakers") == []
 
 
 async def test_there_is_a_bound_to_what_can_be_held(weir: RunningWeir) -> None:

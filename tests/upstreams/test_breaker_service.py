@@ -16,9 +16,9 @@ from app.upstreams.breaker_service import BreakerService
 from app.upstreams.breaker_store import BOARD, BreakerStore, Note
 from app.upstreams.directory import Directory
 from app.upstreams.failure import of_answer, of_failure
-from app.upstreams.health import HealthRules, TargetHealth
 from app.upstreams.notes import Message, read
 from app.upstreams.routing import Target, Upstream
+from app.upstreams.target_health import HealthRules, TargetHealth
 from tests.upstreams.knowing import MODEL, make_upstream
 
 ONE = make_upstream("one")

@@ -19,7 +19,8 @@ from yarl import URL
 
 from app.core.clock import utc_now
 from app.settings import Settings
-from app.upstreams.client import UpstreamClient
+from app.upstreams.answer import UpstreamAnswer
+from app.upstreams.client import UpstreamClient, _Upload
 from app.upstreams.failure import UpstreamFailed
 from app.upstreams.keep_alive import make_socket
 from app.upstreams.routing import Timeouts
@@ -185,6 +186,11 @@ async def test_the_status_of_a_compressed_error_counts_and_its_bytes_stay_as_the
         assert (answer.status, await answer.read_all()) == (502, body)
 
 
+async def read_to_the_end(answer: UpstreamAnswer) -> None:
+    while await answer.read_some():
+        pass
+
+
 async def pieces(*parts: bytes | asyncio.Event | Exception) -> AsyncIterator[bytes]:
     for part in parts:
         if isinstance(part, Exception):
@@ -214,19 +220,17 @@ async def test_what_a_body_fails_with_is_raised(client: UpstreamClient, canned: 
     assert canned.requests == []
 
 
-async def test_the_wait_for_an_answer_begins_with_the_last_piece(
-    client: UpstreamClient, canned: CannedUpstream, url: URL
-) -> None:
-    canned.answers_json({"ok": True})
-    timeouts = Timeouts(first_byte_timeout_seconds=0.3)
-
-    async def slowly() -> AsyncIterator[bytes]:
-        for piece in (b"ab", b"cd", b"ef"):
-            await asyncio.wait([asyncio.create_task(asyncio.Event().wait())], timeout=0.2)
-            yield piece
-
-    with await client.send("POST", url, UPLOAD, slowly(), timeouts) as answer:
-        assert answer.status == 200
+async def test_the_wait_for_an_answer_begins_anew_with_each_piece() -> None:
+    loop = asyncio.get_running_loop()
+    waits = Waits.of(Settings().upstream, Timeouts(total_timeout_seconds=600), loop.time(), has_alternative=False)
+    upload = _Upload(pieces(b"ab", b"cd"), waits)
+    assert await anext(upload) == b"ab"
+    async with asyncio.timeout_at(loop.time() + 10) as patience:
+        upload.patience = patience
+        assert await anext(upload) == b"cd"
+        assert patience.when() == pytest.approx(loop.time() + 540, abs=5)
+        with pytest.raises(StopAsyncIteration):
+            await anext(upload)
 
 
 async def test_an_answer_may_come_before_the_last_piece(client: UpstreamClient) -> None:
@@ -268,3 +272,20 @@ def test_a_system_without_these_options_gets_a_plain_socket(monkeypatch: pytest.
     monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
     with make_socket((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", None)) as made:
         assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
+
+@pytest.mark.parametrize(("length", "reason"), [(5, "its answer is longer than 3 bytes"), (10, "ClientPayloadError")])
+async def test_an_answer_that_breaks_off_or_is_too_long_is_lost(
+    canned: CannedUpstream, url: URL, length: int, reason: str
+) -> None:
+    client = UpstreamClient(Settings().upstream.model_copy(update={"answer_size_bytes_max": 3}))
+    canned.answers(f"HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\nabcde".encode())
+    answer = await client.send("GET", url, HEADERS, None)
+    with pytest.raises(UpstreamFailed, match=reason) as caught:
+        await (answer.read_all() if length == 5 else read_to_the_end(answer))
+    answer.close()
+    answer.close()
+
+    assert caught.value.failure == "lost"
+    assert client._in_use == 0
+    await client.close()

@@ -4,8 +4,9 @@ import pytest
 
 from app.upstreams.breaker import BreakerRules
 from app.upstreams.failure import of_answer, of_failure
-from app.upstreams.health import Health, Ticket
+from app.upstreams.health import Health
 from app.upstreams.routing import Target
+from app.upstreams.ticket import Ticket
 from tests.upstreams.knowing import Log, make_health, make_target
 
 ONE = make_target("one")

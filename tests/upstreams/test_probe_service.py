@@ -11,9 +11,11 @@ from app.settings import Settings
 from app.upstreams.breaker import BreakerRules
 from app.upstreams.client import UpstreamClient
 from app.upstreams.failure import of_failure
-from app.upstreams.health import Health, TargetHealth, Ticket
+from app.upstreams.health import Health
 from app.upstreams.probe_service import ProbeService
 from app.upstreams.routing import Target
+from app.upstreams.target_health import TargetHealth
+from app.upstreams.ticket import Ticket
 from tests.fixtures.canned import CannedUpstream
 from tests.fixtures.waiting import until
 from tests.upstreams.knowing import make_health, make_target
@@ -124,11 +126,11 @@ async def test_no_connection_to_spare_says_nothing(upstream: CannedUpstream, tar
     client, health, never = UpstreamClient(settings), make_health(breaker=RULES), asyncio.Event()
     upstream.answers(never)
     known = silenced(health, target)
-    other = asyncio.create_task(ProbeService(client, health, 5.0).probe([known]))
+    other = asyncio.create_task(ProbeService(client, health, 60.0).probe([known]))
     await until(lambda: upstream.open_count == 1)
     before = known.breaker.until
 
-    await ProbeService(client, health, 0.05).probe([known])
+    await ProbeService(client, health, 1.0).probe([known])
 
     assert (known.breaker.needs_probe, known.breaker.until) == (True, before)
     never.set()

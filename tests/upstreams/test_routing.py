@@ -8,7 +8,8 @@ from app.settings import Settings
 from app.upstreams.client import UpstreamClient
 from app.upstreams.directory import Directory
 from app.upstreams.routing import Plan, Target, Upstream, plan
-from app.upstreams.service import UpstreamService
+from app.upstreams.service import CallRules, UpstreamService
+from tests.upstreams.test_tries import health as known_health
 
 SIMULATOR = Upstream("simulator", "http://127.0.0.1:1/v1", "planted-key", models=("sim-*",), is_exclusive=True)
 LOCAL = Upstream("local", "http://127.0.0.1:2/v1", "planted-key", models=("llama-?", "gpt-*-local"))
@@ -35,11 +36,12 @@ def test_the_first_upstream_whose_pattern_matches_serves_a_model(model: str, ups
 
 async def test_a_model_that_nobody_serves_is_not_found_and_without_upstreams_the_operator_is_told() -> None:
     client = UpstreamClient(Settings().upstream)
+    calls = CallRules(known_health(), 3, 600.0, {})
     try:
         with pytest.raises(ModelNotFound):
-            UpstreamService(client, Directory([SIMULATOR, LOCAL]), Tracer(), lambda *_: True).plan("gpt-5")
+            UpstreamService(client, Directory([SIMULATOR, LOCAL]), Tracer(), lambda *_: True, calls).plan("gpt-5")
         with pytest.raises(NoUpstream):
-            UpstreamService(client, Directory([SIMULATOR]), Tracer(), lambda *_: True).plan("gpt-5")
+            UpstreamService(client, Directory([SIMULATOR]), Tracer(), lambda *_: True, calls).plan("gpt-5")
     finally:
         await client.close()
 

@@ -4,8 +4,9 @@ import pytest
 
 from app.upstream_errors import UpstreamBusy, UpstreamUnavailable
 from app.upstreams.failure import Verdict, of_answer, of_failure
-from app.upstreams.health import Health, HealthRules, TargetHealth
+from app.upstreams.health import Health
 from app.upstreams.routing import Plan, Target, Upstream
+from app.upstreams.target_health import HealthRules, TargetHealth
 from app.upstreams.tries import Next, Tries, TryRules, nowhere
 
 LOST = of_failure("lost")

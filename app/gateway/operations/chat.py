@@ -67,12 +67,13 @@ class ChatCompletions(Operation):
         model = read_model(document)
         required(document, "messages", list)
         refuse_ambiguous(body, document, _METERED)
-        maxima = [find_whole_number(document, name, _MAXIMUM) for name in _MAXIMA]
+        # 0 is for the upstream to refuse, or to take for none: nothing is believed to be bounded by it.
+        maxima = [find_whole_number(document, name, _MAXIMUM, minimum=0) for name in _MAXIMA]
         find_whole_number(document, "n", _CHOICES_MAX)
         plain = MeteredRequest(
             model=model,
             bound=chat_bound(document, body),
-            is_capped=any(maximum is not None for maximum in maxima),
+            is_capped=any(maxima),
             service_tier=_text(document.get("service_tier")),
             body=body,
             stores=document.get("store") is True,
