@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -98,14 +98,7 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
         projects, keys = tenants.projects, tenants.keys
         people = build_people(settings, db, projects_for_people(projects, tenants.members), clock)
         stack.callback(people.close)
-        prices = PriceService(db)
-        await prices.load()
-        ledger = LedgerService(db, database_health, settings.ledger, metrics, clock)
-        await ledger.create_partitions()
-        rollups = RollupService(db, settings.ledger)
-        idempotency = IdempotencyService(db, settings.idempotency)
-        budgets = BudgetService(db, ledger, idempotency, settings.budgets, clock)
-        await budgets.lease.beat()
+        prices, ledger, rollups, idempotency, budgets = await _books(settings, db, database_health, metrics, clock)
         openings = OpeningService(db, ledger)
         budget_admin = BudgetAdminService(db, openings, {"project": projects.exists, "api_key": keys.is_api_key})
         upstreams = await stack.enter_async_context(upstreaming(settings, db, redis, metrics, tracer, tenants.allows))
@@ -121,9 +114,7 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
         money = (budgets.keep_alive, idempotency.keep_purged, ledger.keep_partitions, openings.keep_counted)
         works = (health.watch, rollups.keep_rolled_up, prices.keep_fresh, *money, *checks, *upstreams.background)
         _in_background(stack, *works, *people.background, *limits.background, *tenants.background)
-        below = Below(
-            tenants, prices, ledger, idempotency, budgets, limits.service, upstreams, redis=redis, metrics=metrics
-        )
+        below = Below(tenants, prices, ledger, idempotency, budgets, limits.service, upstreams, redis, metrics)
         calling = build_calling(settings, below, clock)
         stack.push_async_callback(calling.close)
         yield Wiring(
@@ -165,6 +156,28 @@ def _connect(
     redis = Redis(settings.redis_url.get_secret_value(), settings.redis, redis_health)
     stack.push_async_callback(redis.close)
     return db, database_health, redis, redis_health
+
+
+class _Books(NamedTuple):
+    prices: PriceService
+    ledger: LedgerService
+    rollups: RollupService
+    idempotency: IdempotencyService
+    budgets: BudgetService
+
+
+async def _books(
+    settings: Settings, db: Database, database_health: Dependency, metrics: Metrics, clock: Clock
+) -> _Books:
+    """Return what keeps the money, its prices loaded, its partitions there, and this process known as alive."""
+    prices = PriceService(db)
+    await prices.load()
+    ledger = LedgerService(db, database_health, settings.ledger, metrics, clock)
+    await ledger.create_partitions()
+    idempotency = IdempotencyService(db, settings.idempotency)
+    budgets = BudgetService(db, ledger, idempotency, settings.budgets, clock)
+    await budgets.lease.beat()
+    return _Books(prices, ledger, RollupService(db, settings.ledger), idempotency, budgets)
 
 
 def _listen(db: Database, stack: AsyncExitStack, listeners: Sequence[tuple[str, Callable[[str], None]]]) -> None:

@@ -16,7 +16,13 @@ _TRANSCRIPTIONS: Final = Transcriptions()
 _TRANSLATIONS: Final = Translations()
 
 
-@router.post("/audio/speech", summary="Turn text into sound", **SPEECH_DOCS)
+class Sound(Response):
+    """Says in the API description that a speech is no JSON."""
+
+    media_type = "application/octet-stream"
+
+
+@router.post("/audio/speech", summary="Turn text into sound", response_class=Sound, **SPEECH_DOCS)
 async def create_speech(_: Request) -> Response:
     """Answer with the sound as it comes, or with `"stream_format": "sse"` in server-sent events."""
     return MeteredCall(_SPEECH)

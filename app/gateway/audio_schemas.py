@@ -59,7 +59,7 @@ def _form(*, streams: bool) -> dict[str, Any]:
 SPEECH_DOCS: Final = _docs(
     {"application/json": {"schema": _SPEECH_REQUEST, "examples": {"plain": {"value": _SPEECH_EXAMPLE}}}},
     "The sound, or its stream.",
-    {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}, **_EVENTS},
+    {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}, "example": "(sound)"}, **_EVENTS},
 )
 TRANSCRIPTIONS_DOCS: Final = _form(streams=True)
 TRANSLATIONS_DOCS: Final = _form(streams=False)

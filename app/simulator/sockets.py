@@ -5,7 +5,7 @@ from urllib.parse import parse_qs
 from app.simulator.account import Account
 from app.simulator.call import Ending
 from app.simulator.delivery import SOCKET_HEADERS
-from app.simulator.exchange import ClientLeft, Dropped, Receive, Scope, Send
+from app.simulator.exchange import ClientLeft, Receive, Scope, Send
 from app.simulator.realtime import Realtime
 from app.simulator.refusal import Refusal, missing_parameter, scripted, unknown_url
 from app.simulator.script import read_script
@@ -45,9 +45,6 @@ async def serve_socket(
         await peer.refuse(refusal)
     except ClientLeft:
         pass
-    except Dropped as dropped:
-        ending = dropped.ending
-        await peer.drop()
     finally:
         account.close(call, ending)
         peer.stop()

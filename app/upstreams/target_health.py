@@ -9,8 +9,8 @@ from app.upstreams.load import Load
 from app.upstreams.routing import Target
 
 Kind = Literal["ready", "stalled", "full", "cooling_down", "open"]
-"""`stalled`, which is silent or just wanted no call, may be tried when nothing else is ready; what comes after it is not
-tried at all."""
+"""`stalled`, which is silent or just wanted no call, may be tried when nothing else is ready; what comes after it is
+not tried at all."""
 Key = tuple[str, str]
 """An upstream's name, and a model's as callers name it."""
 

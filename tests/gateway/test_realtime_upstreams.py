@@ -127,11 +127,13 @@ async def test_the_beta_is_spoken_to_in_its_own_words(weir: RunningWeir, setting
 async def test_an_error_without_a_cause_is_about_what_was_asked(weir: RunningWeir, settings: Settings) -> None:
     async def play(stage: Stage) -> None:
         await stage.hear("response.create")
+        await stage.say({"type": "error", "error": {"message": "No!", "event_id": "another"}})
         await stage.say({"type": "error", "error": {"message": "No!", "event_id": None}})
 
     async with playing(settings, weir.simulator, play) as other:
         async with opened(other) as wire:
             await wire.send(asks())
+            await wire.until("error")
             await wire.until("error")
         [entry] = await charged(weir)
     assert (entry["ending"], entry["outcome"]) == ("released", "upstream_refused")

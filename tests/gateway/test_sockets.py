@@ -273,6 +273,30 @@ async def test_a_stopping_weir_settles_what_does_not_end_in_time(
     await nothing_is_held(weir)
 
 
+async def test_a_stopping_weir_does_not_wait_for_a_goodbye(
+    settings: Settings, shared_simulator: tuple[Simulator, str]
+) -> None:
+    simulator, base_url = shared_simulator
+    gateway = settings.gateway.model_copy(update={"socket_idle_seconds": 0.2})
+    hasty = with_upstream(settings.model_copy(update={"gateway": gateway}), base_url)
+    async with AsyncExitStack() as stack:
+        weir = await stack.enter_async_context(run_weir(hasty, simulator))
+        async with raw(weir) as (reader, _):
+            await reader.readuntil(b"\x03\xe9session_idle")  # the close frame
+            await stack.aclose()
+            assert await reader.read() == b""
+
+
+async def test_a_response_under_way_is_a_reservation_that_outlives_its_process(weir: RunningWeir) -> None:
+    async with opened(weir, headers={"x-simulator": "hang=1"}) as wire:
+        await wire.send(asks())
+        await wire.until("response.output_text.delta")
+        [row] = await weir.sql("SELECT operation, model, process_id, ceiling_nano FROM reservations")
+        assert (row["operation"], row["model"]) == ("realtime", "sim-small")
+        assert row["ceiling_nano"] > 0
+        assert await weir.sql("SELECT 1 FROM processes WHERE id = $1", row["process_id"])
+
+
 async def test_a_closed_socket_is_not_a_bug(weir: RunningWeir, capfd: Any) -> None:
     async with opened(weir) as wire:
         await wire.send(asks())

@@ -278,8 +278,7 @@ async def test_the_route_of_an_app_without_routers_is_known_too(ask: Any, watch:
     assert watch.call["route"] == "/things/{thing_id}"
 
 
-@pytest.mark.parametrize("kind", ["websocket", "lifespan"])
-async def test_other_scopes_pass_untouched(watch: Any, kind: str) -> None:
+async def test_other_scopes_pass_untouched(watch: Any) -> None:
     seen: list[Scope] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -287,9 +286,26 @@ async def test_other_scopes_pass_untouched(watch: Any, kind: str) -> None:
         assert send is ignore
         seen.append(scope)
 
-    await watch.around(app)({"type": kind, "path": "/", "headers": []}, never, ignore)
+    await watch.around(app)({"type": "lifespan", "path": "/", "headers": []}, never, ignore)
     assert SCOPE_KEY not in seen[0]
     assert watch.lines == []
+
+
+async def test_a_websocket_is_a_call_from_its_opening_to_its_end(watch: Any) -> None:
+    sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": "hello"})
+        await send({"type": "websocket.send", "bytes": b"hello"})
+        await send({"type": "websocket.close", "code": 1000})
+
+    async def collect(message: Message) -> None:
+        sent.append(message)
+
+    await watch.around(app)({"type": "websocket", "path": "/v1/realtime", "headers": []}, never, collect)
+    assert dict(sent[0]["headers"])[b"x-request-id"].startswith(b"req_")
+    assert (watch.call["method"], watch.call["status"], watch.call["bytes_sent"]) == ("GET", 101, 10)
 
 
 async def test_messages_of_extensions_pass(watch: Any) -> None:

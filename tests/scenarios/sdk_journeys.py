@@ -239,6 +239,23 @@ async def images(client: AsyncOpenAI) -> Any:
     return [[answer.to_dict() | {"created": 0} for answer in (made, edited)], events]
 
 
+async def realtime(client: AsyncOpenAI) -> Any:
+    # Older ones would speak TLS to any server.
+    sockets = client.copy(websocket_base_url=str(client.base_url).replace("http", "ws", 1))
+    seen: list[Any] = []
+    async with sockets.realtime.connect(model=MODEL) as connection:
+        await connection.session.update(session={"type": "realtime", "output_modalities": ["text"]})
+        item: Any = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Say hello."}]}
+        await connection.conversation.item.create(item=item)
+        await connection.response.create()
+        async for event in connection:
+            seen.append([event.type, getattr(event, "delta", None)])
+            if event.type == "response.done":
+                assert event.response.usage
+                return [*seen, event.response.status, event.response.usage.to_dict()]
+    return seen
+
+
 async def missing_parameter(client: AsyncOpenAI) -> Any:
     try:
         await client.post("/chat/completions", body={"model": MODEL}, cast_to=object)
@@ -290,6 +307,7 @@ JOURNEYS: dict[str, Journey] = {
     "moderations": moderations,
     "images": images,
     "models": models,
+    "realtime": realtime,
     "raw response": raw_response,
     "streaming response": streaming_response,
     "request ids": request_ids,

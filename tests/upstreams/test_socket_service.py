@@ -124,3 +124,25 @@ async def test_a_server_that_hangs_up_is_not_there(weir: RunningWeir) -> None:
         address = f"http://127.0.0.1:{rude.sockets[0].getsockname()[1]}"
         with pytest.raises(UpstreamUnreachable):
             await opened(weir, Upstream("rude", address, "planted", models=("m",)))
+
+
+async def test_whoever_leaves_meanwhile_takes_nobodys_place(weir: RunningWeir) -> None:
+    arrived = asyncio.Event()
+    is_over = asyncio.Event()
+
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await is_over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as silent:
+        address = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+        upstream = Upstream("narrow", address, "planted", models=("m",), calls_at_once=1)
+        for _ in range(2):  # a place that was kept would leave none for the second
+            arrived.clear()
+            opening = asyncio.create_task(opened(weir, upstream))
+            await arrived.wait()
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+        is_over.set()
