@@ -50,13 +50,13 @@ class Gateway(Group):
     socket_seconds_max: Seconds = Field(3_600, description="Longest life of a WebSocket; then it must be opened anew.")
     passthrough: tuple[str, ...] = Field(
         (
+            "audio",
             "batches",
             "containers",
             "conversations",
             "evals",
             "files",
             "fine_tuning",
-            "realtime",
             "skills",
             "uploads",
             "vector_stores",

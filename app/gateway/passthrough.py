@@ -14,6 +14,8 @@ from app.gateway.stream import StoredObject
 from app.gateway.usage import objects
 
 _BUILT_IN: Final = (
+    "audio/voice_consents",
+    "audio/voices",
     "batches",
     "containers",
     "conversations",

@@ -103,10 +103,8 @@ class Conversation:
         """Learn from an event of the caller, of *size* bytes, before it is sent on."""
         kind = event.get("type")
         if kind == "input_audio_buffer.append":
-            audio = event.get("audio")
-            count = len(audio) if isinstance(audio, str) else size
-            self.appended_characters += count
-            self._add(_sound(count))
+            self.appended_characters += size
+            self._add(_sound(size))
             return
         heard = _heard(event, size)
         if isinstance(session := event.get("session"), dict):
@@ -115,12 +113,12 @@ class Conversation:
             heard = heard._replace(most=0, about=0)
         self._add(heard)
 
-    def told(self, event: Event, size: int) -> None:
-        """Learn from an event of the upstream, of *size* bytes."""
+    def told(self, event: Event, message: str | bytes) -> None:
+        """Learn from an event of the upstream, which came as *message*."""
         kind = event.get("type")
         session = event.get("session")
         if isinstance(session, dict):
-            self._settings_tokens = _FRAME_TOKENS + size
+            self._settings_tokens = _FRAME_TOKENS + len(message.encode() if isinstance(message, str) else message)
             self._learn(session, is_wish=False)
         elif kind == "input_audio_buffer.committed":
             self._committed[str(event.get("item_id"))] = self.appended_characters

@@ -7,6 +7,8 @@ https://platform.openai.com/docs/api-reference/realtime-client-events
 from collections.abc import Mapping
 from typing import Any, Final
 
+from app.errors import InvalidRequest
+
 _MAXIMUM: Final = "max_output_tokens"
 BETA_MAXIMUM: Final = "max_response_output_tokens"
 MAXIMA: Final = frozenset({_MAXIMUM, BETA_MAXIMUM})
@@ -65,13 +67,18 @@ def with_maximum(event: dict[str, Any], output_tokens: int) -> dict[str, Any]:
     return clamped({**event, "response": {_MAXIMUM: output_tokens, **named}}, output_tokens)
 
 
-def clamped(event: dict[str, Any], output_tokens: int) -> dict[str, Any]:
-    """Return *event* with no maximum above *output_tokens* in its session or its response.
+def refuse_variants(event: Event) -> None:
+    """Raise InvalidRequest for a maximum whose name is in another case: some servers would heed it."""
+    for place in _PLACES:
+        for name in member(event, place):
+            if name not in MAXIMA and name.casefold() in MAXIMA:
+                raise InvalidRequest(f"Unknown parameter: '{name}'. Names are lower case.", param=f"{place}.{name}")
 
-    Some servers ignore case in names: here it counts for nothing either.
-    """
+
+def clamped(event: dict[str, Any], output_tokens: int) -> dict[str, Any]:
+    """Return *event* with no maximum above *output_tokens* in its session or its response."""
     return {
-        name: _clamped(value, output_tokens) if name.casefold() in _PLACES and isinstance(value, dict) else value
+        name: _clamped(value, output_tokens) if name in _PLACES and isinstance(value, dict) else value
         for name, value in event.items()
     }
 
@@ -80,7 +87,7 @@ def _clamped(place: dict[str, Any], output_tokens: int) -> dict[str, Any]:
     def within(value: object) -> int:
         return min(value, output_tokens) if type(value) is int and value > 0 else output_tokens
 
-    return {name: within(value) if name.casefold() in MAXIMA else value for name, value in place.items()}
+    return {name: within(value) if name in MAXIMA else value for name, value in place.items()}
 
 
 def maximum_in(place: Event) -> int | None:

@@ -22,13 +22,14 @@ from app.gateway.realtime_events import (
     maximum_of,
     member,
     pieces_of,
+    refuse_variants,
     session_update,
     wished_transcription,
     with_maximum,
 )
 from app.gateway.realtime_usage import realtime_usage
 from app.gateway.relay import bounded_text
-from app.gateway.socket import BROKEN, MustClose, Relayed, event_of
+from app.gateway.socket import BROKEN, MustClose, Relayed, event_of, read_event
 from app.gateway.socket_account_service import SocketAccount
 from app.gateway.standing_service import Standing
 from app.gateway.transcript_service import Transcripts
@@ -88,7 +89,8 @@ class RealtimeMeter:
 
     async def from_client(self, message: str | bytes) -> Sequence[str]:
         """Return what goes upstream for an event of the caller."""
-        event = event_of(message)
+        event = read_event(message)
+        refuse_variants(event)
         text = str(message)
         size = len(text.encode())
         if (model := wished_transcription(event)) is not None:
@@ -106,7 +108,7 @@ class RealtimeMeter:
             event = event_of(message)
         except Refusal:  # nothing can be learned of it, and nobody is hurt
             return Relayed([message])
-        self._conversation.told(event, len(message))
+        self._conversation.told(event, message)
         kind = event.get("type")
         if kind == "error":
             return self._failed(message, member(event, "error"))

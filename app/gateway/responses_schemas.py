@@ -93,4 +93,5 @@ INPUT_ITEMS_DOCS: Final = _listed({"id": "msg_1", "type": "message", "role": "us
 STORED_COMPLETION_DOCS: Final = _stored(_COMPLETION)
 STORED_COMPLETIONS_DOCS: Final = _listed(_COMPLETION)
 DELETED_COMPLETION_DOCS: Final = _stored({"id": "chatcmpl-123", "object": "chat.completion.deleted", "deleted": True})
+DELETED_MODEL_DOCS: Final = _stored({"id": "ft:gpt-4o-mini:acme::abc123", "object": "model", "deleted": True})
 MESSAGES_DOCS: Final = _listed({"id": "chatcmpl-123-0", "role": "user", "content": "Say hello."})

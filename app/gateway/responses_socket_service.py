@@ -14,7 +14,7 @@ from app.gateway.attempt import Attempt
 from app.gateway.limit_demand import demand_of
 from app.gateway.operations.responses import Responses
 from app.gateway.relay import bounded_text
-from app.gateway.socket import Relayed, event_of
+from app.gateway.socket import Relayed, event_of, read_event
 from app.gateway.socket_account_service import SocketAccount
 from app.gateway.stream import EventStream
 from app.ledger.entries import Outcome
@@ -49,7 +49,7 @@ class ResponsesMeter:
 
     async def from_client(self, message: str | bytes) -> Sequence[str]:
         """Return what goes upstream for an event of the caller."""
-        event = event_of(message)
+        event = read_event(message)
         kind = event.get("type")
         if kind == "response.create":
             return [await self._create(event, str(message).encode())]

@@ -5,7 +5,8 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import orjson
 
-from app.errors import InvalidJson, WeirError
+from app.errors import InvalidJson, InvalidRequest, WeirError
+from app.gateway.references import refuse_repeated
 from app.ledger.entries import Outcome
 
 NORMAL: Final = 1000
@@ -14,6 +15,9 @@ REFUSED: Final = 1008
 BROKEN: Final = 1011
 RESTARTING: Final = 1012
 """Close codes (RFC 6455, section 7.4.1, and the registry of IANA)."""
+
+_DECIDING: Final = frozenset({"item", "response", "session", "type"})
+_QUOTES_AROUND_SOUND: Final = 12
 
 
 class Left(NamedTuple):
@@ -106,4 +110,21 @@ def event_of(message: str | bytes) -> dict[str, Any]:
         event = None
     if not isinstance(event, dict) or isinstance(message, bytes):
         raise InvalidJson("A message must be a JSON object, sent as text.")
+    return event
+
+
+def read_event(message: str | bytes) -> dict[str, Any]:
+    """Return the event that a message of the caller is.
+
+    Raises InvalidJson, and InvalidRequest for one that the upstream may read otherwise than Weir: with a member twice,
+    or named in another case.
+    """
+    event = event_of(message)
+    for name in event:
+        if name not in _DECIDING and name.casefold() in _DECIDING:
+            raise InvalidRequest(f"Unknown parameter: '{name[:100]}'. Names are lower case.", param=name[:100])
+    text = str(message)
+    # A message that only brings sound has three members: it is not read a second time.
+    if text.count('"') > _QUOTES_AROUND_SOUND or text.count('"type"') > 1 or "\\u" in text:
+        refuse_repeated(text.encode())
     return event

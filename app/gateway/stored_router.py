@@ -1,4 +1,4 @@
-"""The doors of what is stored upstream: responses and chat completions, each for the project whose it is."""
+"""The doors of what is stored upstream: responses, chat completions, models, each for the project whose it is."""
 
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -11,6 +11,7 @@ from app.deps import ProjectCallerDep, StoredDep
 from app.gateway.answer import Answer, Inbound
 from app.gateway.responses_schemas import (
     DELETED_COMPLETION_DOCS,
+    DELETED_MODEL_DOCS,
     DELETED_RESPONSE_DOCS,
     INPUT_ITEMS_DOCS,
     MESSAGES_DOCS,
@@ -109,6 +110,15 @@ async def list_messages(
     """Return a page of the messages that a chat completion was made from."""
     call = StoredCall("GET", completion_id, _path("chat/completions", completion_id, "messages"))
     return _http(await stored.call(caller, call, *_inbound(request)))
+
+
+@router.delete("/models/{model:path}", summary="Delete a fine-tuned model", tags=["Models"], **DELETED_MODEL_DOCS)
+async def delete_model(
+    request: Request, model: Annotated[str, Path(max_length=256)], caller: ProjectCallerDep, stored: StoredDep
+) -> Response:
+    """Delete a model that was made by a fine-tuning job of the project."""
+    raw_path = request.scope["raw_path"].decode("latin-1").removeprefix("/v1")
+    return _http(await stored.call(caller, StoredCall("DELETE", model, raw_path, deletes=True), *_inbound(request)))
 
 
 def _path(collection: str, object_id: str, *below: str) -> str:

@@ -23,6 +23,8 @@ TABLE: Final = [
     if isinstance(route, APIRoute) and route.include_in_schema
     for method in sorted(route.methods or ())
 ]
+UPGRADES: Final = [("/v1/realtime", "GET"), ("/v1/responses", "GET")]
+"""Where a WebSocket is: a plain GET is told so, and in the API description there is none."""
 UNSUPPORTED: Final = [
     (f"/v1{route.path}", method)
     for route in unsupported.routes
@@ -148,7 +150,7 @@ async def test_what_weir_has_not_is_told_to_callers_only(cast: Cast, path: str, 
 @pytest.mark.parametrize("path", sorted({path for _, path, _ in TABLE}))
 async def test_a_method_that_is_not_in_the_table_is_405(cast: Cast, path: str) -> None:
     asked = filled(path, MINE)
-    rows = [*((template, method) for _, template, method in TABLE), *UNSUPPORTED]
+    rows = [*((template, method) for _, template, method in TABLE), *UNSUPPORTED, *UPGRADES]
     known = {method for template, method in rows if pattern(template).fullmatch(asked)}
     for method in {*METHODS, "PROPFIND"} - known:
         answer = await cast.ask("admin key", method, path)

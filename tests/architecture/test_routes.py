@@ -184,7 +184,7 @@ async def test_the_pages_load_everything_from_this_server_as_their_policy_demand
         ("GET", "/static-offline-docs/../main.py", 404, "unknown_url"),
         ("GET", "/static-offline-docs/%2e%2e/%2e%2e/main.py", 404, "unknown_url"),
         ("GET", "/v1/embeddings", 405, "method_not_allowed"),
-        ("DELETE", "/v1/models/sim-small", 405, "method_not_allowed"),
+        ("PUT", "/v1/models/sim-small", 405, "method_not_allowed"),
         ("PROPFIND", "/v1/models", 405, "method_not_allowed"),
     ],
 )

@@ -12,7 +12,7 @@ from app.gateway.passthrough_pages import FilteredList
 from app.gateway_settings import Gateway
 from app.prices.usage import Usage
 
-PATHS = PassedPaths(Gateway().passthrough, ["threads", "threads/runs", "files/new"])
+PATHS = PassedPaths([*Gateway().passthrough, "realtime"], ["threads", "threads/runs", "files/new"])
 
 
 def found(raw: str) -> PassedPath:

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from app.errors import InvalidRequest
 from app.gateway.operations.operation import MeteredRequest, Whole
 from app.gateway.operations.realtime import RealtimeResponse, RealtimeTranscription
 from app.gateway.realtime import Conversation, seconds_most, spoken_tokens
-from app.gateway.realtime_events import clamped, maximum_of, pieces_of, with_maximum
+from app.gateway.realtime_events import clamped, maximum_of, pieces_of, refuse_variants, with_maximum
 from app.gateway.realtime_usage import realtime_usage
+from app.gateway.socket import read_event
 from app.prices.service import Bound
 from app.prices.usage import Usage
 
@@ -70,13 +72,34 @@ def test_a_frame_of_sound_that_is_none_counts_as_long_as_it_is() -> None:
     assert conversation.appended_characters == 1_000
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type": "response.create", "type": "x"}',
+        '{"type": "x", "Type": "response.create"}',
+        '{"type": "x", "t\\u0079pe": "response.create"}',
+        '{"type": "response.create", "Response": {}}',
+        '{"type": "session.update", "session": {"max_output_tokens": 9000, "voice": "a", "max_output_tokens": 5}}',
+    ],
+)
+def test_an_event_that_can_be_read_in_two_ways_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        read_event(text)
+
+
+def test_a_maximum_in_another_case_is_refused() -> None:
+    refuse_variants({"type": "response.create", "response": {"max_output_tokens": 5}, "session": None})
+    with pytest.raises(InvalidRequest, match="MAX_output_tokens"):
+        refuse_variants({"type": "session.update", "session": {"MAX_output_tokens": 5}})
+
+
 def test_settings_replace_each_other_once_they_are_agreed_to() -> None:
     conversation = Conversation()
-    conversation.told(session(instructions="a" * 1_000), 1_050)
+    conversation.told(session(instructions="a" * 1_000), "ä" * 525)
     agreed = conversation.tokens_most
     conversation.sent(wish(instructions="a" * 3_000), 3_050)
     assert conversation.tokens_most == agreed + 3_050
-    conversation.told(session(instructions="a" * 3_000), 3_050)
+    conversation.told(session(instructions="a" * 3_000), b"a" * 3_050)
     assert conversation.tokens_most == agreed + 2_000
 
 
@@ -104,7 +127,7 @@ def test_responses_may_start_once_there_is_sound_and_turns_are_detected(
 ) -> None:
     conversation = Conversation()
     settings = {"turn_detection": detection}
-    conversation.told(session(**(settings if is_beta else {"audio": {"input": settings}})), 100)
+    conversation.told(session(**(settings if is_beta else {"audio": {"input": settings}})), "")
     before = conversation.may_start
     conversation.sent(append(), 1)
     assert (before, conversation.may_start) == (False, may_start)
@@ -123,7 +146,7 @@ def test_a_wish_only_counts_as_far_as_it_makes_things_dearer() -> None:
     conversation.sent(append(), 1)
     conversation.sent(wish(**off), 100)
     wished = (conversation.may_start, conversation.bound(None).speaks)
-    conversation.told(session(**off), 100)
+    conversation.told(session(**off), "")
     agreed = (conversation.may_start, conversation.bound(None).speaks)
     conversation.sent(wish(audio={"input": {"turn_detection": {"type": "server_vad"}}}, modalities=["audio"]), 100)
     dearer = (conversation.may_start, conversation.bound(None).speaks)
@@ -133,7 +156,7 @@ def test_a_wish_only_counts_as_far_as_it_makes_things_dearer() -> None:
 def test_a_timeout_starts_responses_in_silence() -> None:
     conversation = Conversation()
     detection = {"type": "server_vad", "idle_timeout_ms": 5_000}
-    conversation.told(session(audio={"input": {"turn_detection": detection}}), 100)
+    conversation.told(session(audio={"input": {"turn_detection": detection}}), "")
     assert conversation.may_start
 
 
@@ -142,7 +165,7 @@ def test_a_timeout_starts_responses_in_silence() -> None:
 )
 def test_what_is_only_named_may_fill_the_context(settings: dict[str, Any]) -> None:
     told, asked = Conversation(), Conversation()
-    told.told(session(**settings), 100)
+    told.told(session(**settings), "")
     asked.sent({"type": "response.create", "response": settings}, 100)
     assert told.bound(None).fills_context
     assert asked.bound(None).fills_context
@@ -158,26 +181,26 @@ def test_a_response_may_be_in_text_in_a_session_that_speaks() -> None:
 
 def test_what_is_written_down_is_what_was_committed() -> None:
     conversation = Conversation()
-    conversation.told(session(audio={"input": {"transcription": {"model": "whisper-1"}}}), 100)
+    conversation.told(session(audio={"input": {"transcription": {"model": "whisper-1"}}}), "")
     assert conversation.transcription_model == "whisper-1"
-    conversation.sent(append(A_SECOND * 3), 1)
-    conversation.told({"type": "input_audio_buffer.committed", "item_id": "a"}, 1)
-    conversation.sent(append(A_SECOND), 1)
+    conversation.sent(append(A_SECOND * 3), len(A_SECOND) * 3)
+    conversation.told({"type": "input_audio_buffer.committed", "item_id": "a"}, "")
+    conversation.sent(append(A_SECOND), len(A_SECOND))
     assert conversation.committed_seconds() == 3
     assert conversation.transcribed("a") == 3
     assert conversation.untranscribed_characters == len(A_SECOND)
     assert (conversation.transcribed("unknown"), conversation.committed_seconds()) == (0, 0)
     conversation.sent(wish(audio={"input": {"transcription": None}}), 100)
     assert conversation.transcription_model == "whisper-1"
-    conversation.told(session(audio={"input": {"transcription": None}}), 100)
+    conversation.told(session(audio={"input": {"transcription": None}}), "")
     assert conversation.transcription_model is None
 
 
 def test_maxima_are_kept_down_wherever_they_are() -> None:
-    event = {"type": "x", "Session": {"MAX_output_tokens": 900}, "response": {"max_response_output_tokens": "inf"}}
+    event = {"type": "x", "session": {"max_output_tokens": 900}, "response": {"max_response_output_tokens": "inf"}}
     assert clamped(event, 100) == {
         "type": "x",
-        "Session": {"MAX_output_tokens": 100},
+        "session": {"max_output_tokens": 100},
         "response": {"max_response_output_tokens": 100},
     }
     assert clamped({"session": {"max_output_tokens": 7}, "response": [1]}, 100) == {

@@ -187,7 +187,7 @@ async def test_transcripts_are_charged_whoever_asked_for_them(weir: RunningWeir,
             await wire.until(completed["type"])
             await wire.send(audio_session(transcription={"model": "whisper-1"}, turn_detection=None))
             for _ in range(2):
-                await wire.send(appended(SPEECH * 10))
+                await wire.send(appended(SPEECH * 9))
                 await wire.until("input_audio_buffer.committed")
         found = await charged(weir, 3)
     assert [(entry["model"], entry["ending"], entry["outcome"]) for entry in found] == [
