@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from app.deps import CallerDep, LedgerDep
+from app.ledger.attempt_schemas import CallReceipt
 from app.ledger.receipt_schemas import ReceiptsQuery
-from app.ledger.schemas import Receipt, ReceiptList
+from app.ledger.schemas import ReceiptList
 from app.observability.conditional import ConditionalRoute
 
 router = APIRouter(tags=["Receipts"], route_class=ConditionalRoute)
@@ -27,9 +28,10 @@ async def list_receipts(query: Annotated[ReceiptsQuery, Query()], caller: Caller
 
 
 @router.get("/requests/{request_id}", summary="The receipt of one call")
-async def get_receipt(request_id: RequestId, caller: CallerDep, ledger: LedgerDep) -> Receipt:
+async def get_receipt(request_id: RequestId, caller: CallerDep, ledger: LedgerDep) -> CallReceipt:
     """Return the model, tokens, exact cost, upstream, timings and ending of one call of the caller's own project.
 
-    An admin key sees the calls of every project.
+    Of a call that was sent more than once they are those of its last attempt; `attempts` has all of them. An admin key
+    sees the calls of every project.
     """
-    return Receipt.of(await ledger.get_receipt(caller, request_id))
+    return CallReceipt.of_call(await ledger.get_attempts(caller, request_id))

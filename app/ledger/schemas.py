@@ -8,7 +8,7 @@ from app.core.money import usd_text
 from app.ledger.entries import Ending, Entry, Outcome
 from app.ledger.receipt_query import ReceiptPage
 
-_EXAMPLE: Final[dict[str, Any]] = {
+RECEIPT_EXAMPLE: Final[dict[str, Any]] = {
     "id": "req_0f9a4be1c2d34f5a8b7c6d5e4f3a2b1c",
     "attempt_id": "0199a9be-1c2d-7f5a-8b7c-6d5e4f3a2b1c",
     "object": "weir.request",
@@ -69,7 +69,7 @@ class Timings(BaseModel):
 class Receipt(BaseModel):
     """One call: what it used, what it cost, who answered, how long it took, how it ended."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+    model_config = ConfigDict(json_schema_extra={"example": RECEIPT_EXAMPLE})
 
     id: str = Field(description="The `x-request-id` of the answer.")
     object: Literal["weir.request"] = "weir.request"
@@ -145,10 +145,10 @@ class ReceiptList(BaseModel):
         json_schema_extra={
             "example": {
                 "object": "list",
-                "data": [_EXAMPLE],
+                "data": [RECEIPT_EXAMPLE],
                 "has_more": False,
-                "first_id": _EXAMPLE["attempt_id"],
-                "last_id": _EXAMPLE["attempt_id"],
+                "first_id": RECEIPT_EXAMPLE["attempt_id"],
+                "last_id": RECEIPT_EXAMPLE["attempt_id"],
             }
         }
     )

@@ -87,8 +87,10 @@ class LedgerService:
         """
         return await repository.sum_cost_by_model(tx, since, payer=payer, without_window_id=without_window_id)
 
-    async def get_receipt(self, caller: Caller, request_id: str) -> Entry:
-        """Return the entry of one request as far as *caller* may see it; raises NotFound.
+    async def get_attempts(self, caller: Caller, request_id: str) -> list[Entry]:
+        """Return the entries of one request's attempts, the last first, as far as *caller* may see them.
+
+        Raises NotFound.
 
         A call is settled just after its answer ended, perhaps by another process, so a missing one is waited for.
         """
@@ -97,7 +99,8 @@ class LedgerService:
             async with self._db.transaction() as tx:
                 entries = await repository.find_entries(tx, request_id, caller.project_id)
             if entries:
-                return folded([entry for entry in entries if entry.id == entries[0].id])
+                attempts = dict.fromkeys(entry.id for entry in entries)
+                return [folded([entry for entry in entries if entry.id == attempt]) for attempt in attempts]
         raise NotFound(f"There is no request '{request_id}'.", param="request_id")
 
     async def list_receipts(self, caller: Caller, query: ReceiptQuery) -> ReceiptPage:

@@ -124,6 +124,14 @@ async def test_an_attempt_that_was_sent_and_lost_is_paid_for_beside_the_one_that
     assert lost["cost_nano"] > 0
     cost = Decimal(answer.headers["x-weir-cost-usd"]) * NANO
     assert cost == lost["cost_nano"] + answered["cost_nano"]
+    async with weir2.http() as client:
+        receipt = (await client.get(f"/v1/requests/{answer.headers['x-request-id']}")).json()
+    assert receipt["upstream"] == "second"
+    assert [(each["upstream"], each["outcome"]) for each in receipt["attempts"]] == [
+        ("openai", "upstream_broke"),
+        ("second", "completed"),
+    ]
+    assert Decimal(receipt["call_cost_usd"]) * NANO == cost
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])

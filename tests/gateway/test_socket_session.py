@@ -53,6 +53,7 @@ class Server(UpstreamSocket):
         self.takes = takes
         self.waits = waits
         self.close_count = 0
+        self.sent: list[str] = []
 
     async def receive(self) -> str | bytes | None:
         if self.messages:
@@ -64,6 +65,7 @@ class Server(UpstreamSocket):
     async def send(self, text: str) -> None:
         if not self.takes:
             raise UpstreamFailed("lost", "closing")
+        self.sent.append(text)
 
     async def close(self) -> None:
         self.close_count += 1
@@ -91,7 +93,7 @@ class Books(Meter):
     async def prepare(self) -> Sequence[str]:
         if self.error is not None:
             raise self.error
-        return ()
+        return ["prepared"]
 
     def error_event(self, error: WeirError, cause: str | bytes = "") -> str:
         return f"error {error.code}"
@@ -160,7 +162,14 @@ async def test_an_upstream_that_closes_while_nothing_is_under_way_is_not_broken(
     client, server, books = Client(), Server(waits=False), Books()
     health = await run(client, server, books)
     assert (client.received, client.closed) == ([], [(1001, "The upstream closed the connection.")])
+    assert server.sent == []
     assert health.said == ["end"]
+
+
+async def test_what_pays_for_the_next_answer_is_sent_before_more_is_looked_at() -> None:
+    server = Server("one", "two", waits=False)
+    await run(Client(), server, Books())
+    assert server.sent == ["prepared", "prepared"]
 
 
 async def test_what_is_under_way_ends_before_a_socket_that_must_close() -> None:

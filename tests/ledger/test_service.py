@@ -271,12 +271,12 @@ async def test_a_receipt_is_for_its_own_project_and_for_admins(db: Database) -> 
     ledger.append(entry)
     await ledger.drain()
 
-    assert await ledger.get_receipt(OURS, entry.request_id) == entry
-    assert await ledger.get_receipt(ADMIN, entry.request_id) == entry
+    assert await ledger.get_attempts(OURS, entry.request_id) == [entry]
+    assert await ledger.get_attempts(ADMIN, entry.request_id) == [entry]
     with pytest.raises(NotFound) as caught:
-        await ledger.get_receipt(THEIRS, entry.request_id)
+        await ledger.get_attempts(THEIRS, entry.request_id)
     with pytest.raises(NotFound) as unknown:
-        await ledger.get_receipt(THEIRS, "req_nobody")
+        await ledger.get_attempts(THEIRS, "req_nobody")
     assert caught.value.message.replace(entry.request_id, "") == unknown.value.message.replace("req_nobody", "")
 
 
@@ -298,11 +298,11 @@ async def test_a_receipt_waits_for_its_row(db: Database, settings: Settings) -> 
     ledger = open_ledger(counting)
     entry = make_entry()
 
-    asking = asyncio.create_task(ledger.get_receipt(OURS, entry.request_id))
+    asking = asyncio.create_task(ledger.get_attempts(OURS, entry.request_id))
     await until(lambda: counting.ended == 1)  # it was not there
     ledger.append(entry)
 
-    assert await asking == entry
+    assert await asking == [entry]
     await counting.close()
 
 
