@@ -239,7 +239,7 @@ def test_a_name_that_only_differs_in_its_case_is_refused_as_some_servers_ignore_
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"model":"m","messages":[{"content":"\\u0061","content2":1}],"x":1,"x":{"n":1,"n":2}}',
+        b'{"model":"m","messages":[{"content":"\\u0061","content2":1}],"x":1}',
         b'{"model":"m","messages":[[{"content":1}],{"content":"a"},{"content":"b"}],"y":{"messages":1}}',
         b'{"model":"m","messages":[{"content":"","tool_calls":[{"content":1,"content":2}]}]}',
         b'{"model":"m","messages":[{"content":"x"}],"stop":["n","content","messages"],"n":1}',

@@ -178,8 +178,11 @@ def _error(status: int, **headers: str) -> Journey:
         seen = []
         for options in ({}, {"stream": True}):
             create: Any = client.chat.completions.create
+            model = (
+                f"model-{status}-{'streamed' if options else 'plain'}"  # a model that fails is let alone for a while
+            )
             try:
-                await create(model=MODEL, messages=HELLO, extra_headers={"x-simulator": script}, **options)
+                await create(model=model, messages=HELLO, extra_headers={"x-simulator": script}, **options)
             except openai.APIStatusError as error:
                 shown = {name: error.response.headers.get(name.replace("_", "-")) for name in headers}
                 seen.append([_described(error), shown])

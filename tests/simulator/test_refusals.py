@@ -77,7 +77,7 @@ async def test_a_body_that_is_no_json_object_is_refused(wire: Wire, body: bytes)
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/v1/chat/completions"), ("POST", "/v1/responses"), ("GET", "/"), ("DELETE", "/v1/models/sim-small")],
+    [("GET", "/v1/embeddings"), ("POST", "/v1/unknown"), ("GET", "/"), ("DELETE", "/v1/models/sim-small")],
 )
 async def test_everything_else_is_not_found(wire: Wire, simulator: Simulator, method: str, path: str) -> None:
     received = await wire.ask(b"{}", path, method=method)

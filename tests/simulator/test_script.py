@@ -13,7 +13,8 @@ def test_every_key_is_read() -> None:
     text = (
         "latency_ms=200; tokens_per_second=12.5; output_tokens=3; cached_tokens=4; reasoning_tokens=5; prompt_tokens=6;"
         "status=429; error_code=slow_down; malformed=html; content_type=text/plain; no_usage=1; cut_after=7;"
-        "eof_after=8; error_after=9; hang=10; echo_headers=1; header.Retry-After=2; header.x-b=c=d;"
+        "eof_after=8; error_after=9; hang=10; echo_headers=1; background_polls=11;"
+        "header.Retry-After=2; header.x-b=c=d;"
     )
     expected = Script(
         latency_ms=200,
@@ -32,6 +33,7 @@ def test_every_key_is_read() -> None:
         error_after=9,
         hang=10,
         echo_headers=True,
+        background_polls=11,
         headers={"retry-after": "2", "x-b": "c=d"},
     )
     assert read_script(f"sim; {text}", None) == ("sim", expected)

@@ -30,7 +30,10 @@ function failing(script, options = {}) {
   return async (client) => {
     try {
       const headers = { 'x-simulator': script };
-      const answer = await client.chat.completions.create({ model, messages, ...options }, { headers, timeout: 5000 });
+      // A model that fails is let alone for a while, so each failure has one of its own.
+      const own = `model-${script.replaceAll(/\W/g, '-')}-${options.stream ?? false}`;
+      const request = { model: own, messages, ...options };
+      const answer = await client.chat.completions.create(request, { headers, timeout: 5000 });
       await collect(answer);
     } catch (error) {
       return described(error);
