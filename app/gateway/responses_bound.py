@@ -118,7 +118,7 @@ def responses_bound(document: Mapping[str, Any], body: bytes) -> Bound:
     is_more = any(document.get(name) is not None for name in ("previous_response_id", "conversation", "prompt"))
     return Bound(
         input_tokens=len(body) - media.inlined_bytes + IMAGE_TOKENS_MAX * media.images + _FRAME_TOKENS,
-        output_tokens=document.get("max_output_tokens"),
+        output_tokens=document.get("max_output_tokens") or None,
         units=tools.fees(calls),
         fills_context=tools.are_there or media.is_unknown or is_more,
         hears=media.hears or media.is_unknown or is_more,

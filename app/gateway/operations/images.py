@@ -44,14 +44,20 @@ class _Images(Operation):
     def answered(self, whole: Whole) -> Answered | None:
         """Return what a list of images says; None for what is none."""
         document = json_object(whole.body)
-        if document is None or not isinstance(document.get("data"), list):
+        data = None if document is None else document.get("data")
+        if document is None or (not isinstance(data, list) and "created" not in document):
             return None
-        images = len(objects(document["data"]))
+        tokens = self._spec(whole.request).tokens
+        if not isinstance(data, list):  # nobody knows what was made of what was asked for
+            asked = max(1, whole.request.bound.units.images)
+            usage = image_usage(document.get("usage"), asked)
+            return Answered(usage, output_tokens=0 if usage else asked * tokens)
+        images = len(objects(data))
         usage = image_usage(document.get("usage"), images)
         if usage is not None:
             return Answered(usage)
         # By the image they are paid for exactly; by tokens it can only be estimated.
-        return Answered(Usage(images=images), output_tokens=images * self._spec(whole.request).tokens)
+        return Answered(Usage(images=images), output_tokens=images * tokens)
 
     def estimated(self, request: MeteredRequest) -> Usage:
         """Return about how many tokens the text and the images in *request* are, and the images that it asks for."""

@@ -8,7 +8,7 @@ from typing import Final
 
 import orjson
 
-from app.gateway.body import find_whole_number, json_object, optional, read_model, read_object, refuse_ambiguous
+from app.gateway.body import find_model, find_whole_number, json_object, optional, read_object, refuse_ambiguous
 from app.gateway.operations.operation import Answered, MeteredRequest, Operation, Whole
 from app.gateway.operations.responses_stream import ResponsesStream
 from app.gateway.references import references_of, refuse_repeated
@@ -27,6 +27,8 @@ from app.prices.usage import Usage
 _OUTPUT_TOKENS_MAX: Final = 10_000_000
 """More than any model can answer with."""
 _TOOL_CALLS_MAX: Final = 100_000
+_NO_MODEL: Final = "default"
+"""What a request that leaves its model to a stored prompt asks for: unpriced until the answer names its model."""
 METERED: Final = frozenset(
     {
         "background",
@@ -58,18 +60,19 @@ class Responses(Operation):
     def read(self, body: bytes, headers: Mapping[str, str]) -> MeteredRequest:
         """Return the request in *body*; raises a Refusal that says what is wrong with it and where."""
         document = read_object(body, headers.get("content-type"), headers.get("content-encoding"))
-        model = read_model(document)
+        model = find_model(document, _NO_MODEL)
         refuse_ambiguous(body, document, METERED)
         refuse_repeated(body)
-        maximum = find_whole_number(document, "max_output_tokens", _OUTPUT_TOKENS_MAX)
-        calls = find_whole_number(document, "max_tool_calls", _TOOL_CALLS_MAX)
+        # 0 is for the upstream to refuse, or to take for none: nothing is believed to be bounded by it.
+        maximum = find_whole_number(document, "max_output_tokens", _OUTPUT_TOKENS_MAX, minimum=0)
+        calls = find_whole_number(document, "max_tool_calls", _TOOL_CALLS_MAX, minimum=0)
         service_tier = document.get("service_tier")
         return MeteredRequest(
             model=model,
             bound=responses_bound(document, body),
             body=body,
             streamed=bool(optional(document, "stream", bool)),
-            is_capped=maximum is not None and (calls is not None or not hosted_tools(document).are_there),
+            is_capped=bool(maximum) and (bool(calls) or not hosted_tools(document).are_there),
             service_tier=service_tier if isinstance(service_tier, str) else None,
             stores=optional(document, "store", bool) is not False,
             is_background=bool(optional(document, "background", bool)),
@@ -79,7 +82,7 @@ class Responses(Operation):
     def capped(self, body: bytes, output_tokens: int) -> bytes:
         """Return *body* with *output_tokens* as its maximum, and one for its calls of tools if it names none."""
         document = orjson.loads(body)
-        if document.get("max_tool_calls") is None and hosted_tools(document).are_there:
+        if not document.get("max_tool_calls") and hosted_tools(document).are_there:
             body = replace_member(body, "max_tool_calls", b"%d" % TOOL_CALLS_DEFAULT)
         return replace_member(body, "max_output_tokens", b"%d" % output_tokens)
 

@@ -210,3 +210,13 @@ def test_a_picture_may_be_larger_than_any_other_event() -> None:
 
     assert relayed == large
     assert stream.is_done
+
+
+def test_an_answer_may_leave_its_images_out_but_must_be_one() -> None:
+    unknown = answered({"created": 1})
+    assert unknown is not None
+    assert unknown.usage is None
+    assert unknown.output_tokens > 0
+    assert answered({"created": 1, "usage": USAGE}) == Answered(USED)
+    assert answered({}) is None
+    assert answered({"error": {"message": "No."}}) is None

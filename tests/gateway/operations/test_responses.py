@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.errors import IntegerTooLarge, IntegerTooSmall, InvalidRequest, InvalidType, MissingParameter
+from app.errors import IntegerTooLarge, IntegerTooSmall, InvalidRequest, InvalidType
 from app.gateway.operations.operation import MeteredRequest, Whole
 from app.gateway.operations.responses import Responses
 from app.gateway.operations.responses_more import Compact, InputTokens
@@ -287,11 +287,11 @@ def test_a_body_that_is_nested_too_deeply_to_be_looked_through_is_refused() -> N
 @pytest.mark.parametrize(
     ("members", "error", "param"),
     [
-        ({"model": None}, InvalidType, "model"),
+        ({"model": 5}, InvalidType, "model"),
         ({"stream": "yes"}, InvalidType, "stream"),
         ({"store": 1}, InvalidType, "store"),
         ({"background": "no"}, InvalidType, "background"),
-        ({"max_output_tokens": 0}, IntegerTooSmall, "max_output_tokens"),
+        ({"max_output_tokens": -1}, IntegerTooSmall, "max_output_tokens"),
         ({"max_output_tokens": 1.5}, InvalidType, "max_output_tokens"),
         ({"max_tool_calls": 2**40}, IntegerTooLarge, "max_tool_calls"),
     ],
@@ -303,9 +303,16 @@ def test_what_decides_about_the_cost_is_checked(members: dict[str, Any], error: 
     assert getattr(caught.value, "param", None) == param
 
 
-def test_a_model_is_needed() -> None:
-    with pytest.raises(MissingParameter):
-        RESPONSES.read(b'{"input":"x"}', {})
+def test_a_request_may_leave_its_model_to_a_stored_prompt() -> None:
+    assert RESPONSES.read(b'{"prompt":{"id":"pmpt_1"}}', {}).model == "default"
+    assert read(model=None).model == "default"
+
+
+def test_a_maximum_of_0_bounds_nothing() -> None:
+    request = read(max_output_tokens=0, max_tool_calls=0)
+    assert request.bound.output_tokens is None
+    assert not request.is_capped
+    assert orjson.loads(RESPONSES.capped(request.body, 99))["max_output_tokens"] == 99
 
 
 def test_a_request_is_stored_unless_it_says_otherwise() -> None:
