@@ -53,10 +53,14 @@ def redis_call(url: str, *words: str) -> Any:
         return client.execute_command(*words)
 
 
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Tell whether *condition* comes true; give up after half a minute."""
-    pause = threading.Event()
-    return any(condition() or pause.wait(0.01) for _ in range(3000))
+def eventually(condition: Callable[[], bool], *, seconds: float = 30) -> bool:
+    """Tell whether *condition* comes true; give up after so many *seconds* of waiting."""
+    return any(condition() or pause(0.01) for _ in range(int(seconds * 100)))
+
+
+def pause(seconds: float = 1) -> bool:
+    """Let time pass, for other processes to get on; return `False`, so that it fits in a condition."""
+    return threading.Event().wait(seconds)
 
 
 class WeirProcess:
