@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.core.clock import monotonic_seconds
 from app.core.money import Nano
-from app.gateway.operations.operation import MeteredRequest, Operation
+from app.gateway.operations.operation import Charged, MeteredRequest, Operation
 from app.idempotency.key import KeyClaim, StoredAnswer
 from app.limits.lease import Lease
 from app.limits.limit import Payer
@@ -58,7 +58,7 @@ class Attempt:
     key_id: str
     project_id: str
     user_id: str | None
-    operation: Operation
+    operation: Charged
     request: MeteredRequest
     target: Target
     started_at: datetime
@@ -96,26 +96,6 @@ class Attempt:
         if self.target.sent_model != self.request.model:
             self.body = self.operation.renamed(self.request, self.target.sent_model)
 
-    def again(self, id_: UUID, target: Target, ticket: Ticket) -> "Attempt":
-        """Return the next attempt of the same call, which takes over its place in the limits."""
-        return Attempt(
-            id=id_,
-            context=self.context,
-            key_id=self.key_id,
-            project_id=self.project_id,
-            user_id=self.user_id,
-            operation=self.operation,
-            request=self.request,
-            target=target,
-            started_at=self.started_at,
-            body=self.request.body,
-            record=self.record,
-            payer=self.payer,
-            ticket=ticket,
-            number=self.number + 1,
-            before_seconds=monotonic_seconds() - self.context.started_seconds,
-        )
-
     def failed(self, verdict: Verdict, now: float, retry_after_seconds: float | None = None) -> None:
         """Tell the health of its upstream that it failed; *now* is in seconds on the monotonic clock."""
         if self.ticket is not None:
@@ -150,3 +130,30 @@ class Attempt:
         gateway_seconds = max(0.0, total_seconds - self.upstream_seconds)
         timing = f"upstream;dur={self.upstream_seconds * 1_000:.1f}, gateway;dur={gateway_seconds * 1_000:.1f}"
         return f"{timing}, retries;dur={self.before_seconds * 1_000:.1f}" if self.before_seconds else timing
+
+
+@dataclass(slots=True)
+class CallAttempt(Attempt):
+    """An attempt of a call of one endpoint, which may be sent again."""
+
+    operation: Operation
+
+    def again(self, id_: UUID, target: Target, ticket: Ticket) -> "CallAttempt":
+        """Return the next attempt of the same call, which takes over its place in the limits."""
+        return CallAttempt(
+            id=id_,
+            context=self.context,
+            key_id=self.key_id,
+            project_id=self.project_id,
+            user_id=self.user_id,
+            operation=self.operation,
+            request=self.request,
+            target=target,
+            started_at=self.started_at,
+            body=self.request.body,
+            record=self.record,
+            payer=self.payer,
+            ticket=ticket,
+            number=self.number + 1,
+            before_seconds=monotonic_seconds() - self.context.started_seconds,
+        )

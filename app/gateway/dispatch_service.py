@@ -13,11 +13,11 @@ from app.core.clock import Clock, monotonic_seconds
 from app.core.ids import new_uuid7
 from app.errors import Operational, WeirError
 from app.gateway.answer import Answer, Inbound
-from app.gateway.attempt import Attempt
+from app.gateway.attempt import CallAttempt
 from app.gateway.limit_demand import demand_of, shows
 from app.gateway.operations.operation import MeteredRequest
 from app.gateway.relay import abandoned, bounded_text, lost, read_refusal, refused, relay_plain
-from app.gateway.relay_bytes import is_relayed, relay_bytes
+from app.gateway.relay_bytes import measure_of, relay_bytes
 from app.gateway.relay_stream import relay_stream
 from app.gateway.reservation_service import ReservationDesk
 from app.gateway.settlement import Settlement
@@ -70,17 +70,17 @@ class Dispatcher:
         narrow = self._settlement.custody.narrow
         return await narrow(project_id, plan, request.references)
 
-    async def answer(self, attempt: Attempt, tries: Tries, inbound: Inbound) -> Answer:
+    async def answer(self, attempt: CallAttempt, tries: Tries, inbound: Inbound) -> Answer:
         """Return the answer to a call, from its first *attempt* or one after it; its place in the limits is ended.
 
         Raises what the reservation of the first attempt raises, and an Operational error when no upstream answers.
         """
         await self._reserve(attempt)
         while True:
-            found: Answer | Operational | _Failed | Attempt = await self._attempt(attempt, tries, inbound)
+            found: Answer | Operational | _Failed | CallAttempt = await self._attempt(attempt, tries, inbound)
             if isinstance(found, _Failed):
                 found = await self._next(attempt, found, tries)
-            if isinstance(found, Attempt):
+            if isinstance(found, CallAttempt):
                 attempt = found
                 continue
             if isinstance(found, Operational):
@@ -93,7 +93,7 @@ class Dispatcher:
                     found.headers[:] = _no_more(found.headers)
             return shows(found, attempt.lease)
 
-    async def _reserve(self, attempt: Attempt) -> None:
+    async def _reserve(self, attempt: CallAttempt) -> None:
         try:
             await self._reservations.make(attempt)
         except BaseException:  # a call that was not made is counted nowhere
@@ -102,7 +102,7 @@ class Dispatcher:
             self._limits.release(attempt.lease)
             raise
 
-    async def _attempt(self, attempt: Attempt, tries: Tries, inbound: Inbound) -> Answer | Operational | _Failed:
+    async def _attempt(self, attempt: CallAttempt, tries: Tries, inbound: Inbound) -> Answer | Operational | _Failed:
         """Send a reserved attempt; it is settled unless it failed in a way that another may follow."""
         answer: UpstreamAnswer | None = None
         try:
@@ -125,17 +125,17 @@ class Dispatcher:
                 abandoned(attempt, self._settlement)
             raise
 
-    async def _relay(self, attempt: Attempt, answer: UpstreamAnswer) -> Answer:
+    async def _relay(self, attempt: CallAttempt, answer: UpstreamAnswer) -> Answer:
         if attempt.ticket is not None:
             attempt.ticket.head(monotonic_seconds())
         content_type = answer.headers.get("content-type", "")
         if content_type.lower().startswith(_EVENT_STREAM):
             return await relay_stream(attempt, answer, self._settlement, self._keep_alive_seconds)
-        if is_relayed(attempt, content_type):
-            return await relay_bytes(attempt, answer, self._settlement)
+        if (measure := measure_of(attempt, content_type)) is not None:
+            return await relay_bytes(attempt, answer, self._settlement, measure)
         return await relay_plain(attempt, answer, self._settlement)
 
-    async def _send(self, attempt: Attempt, tries: Tries, inbound: Inbound) -> UpstreamAnswer:
+    async def _send(self, attempt: CallAttempt, tries: Tries, inbound: Inbound) -> UpstreamAnswer:
         sent_seconds = monotonic_seconds()
         sending = self._upstreams.call(
             attempt.target,
@@ -155,7 +155,7 @@ class Dispatcher:
         attempt.upstream_request_id = bounded_text(answer.headers.get("x-request-id"))
         return answer
 
-    async def _next(self, attempt: Attempt, failed: _Failed, tries: Tries) -> Attempt | Answer | Operational:
+    async def _next(self, attempt: CallAttempt, failed: _Failed, tries: Tries) -> CallAttempt | Answer | Operational:
         """End *attempt*; return the one that follows it, reserved, or what the caller gets if there is none."""
         then = tries.next(attempt.target, failed.verdict, failed.retry_after_seconds, monotonic_seconds())
         if then is None:
@@ -182,7 +182,7 @@ class Dispatcher:
         return ending
 
     def _begin(
-        self, then: Next | None, attempt: Attempt, failed: _Failed, tries: Tries
+        self, then: Next | None, attempt: CallAttempt, failed: _Failed, tries: Tries
     ) -> tuple[Target, Ticket] | None:
         """Return where the next attempt is made, with its ticket; what was ready may not be any more."""
         while then is not None:
@@ -193,7 +193,7 @@ class Dispatcher:
             then = None if then.is_again else tries.next(attempt.target, failed.verdict, None, now)
         return None
 
-    async def _lease_for(self, target: Target, attempt: Attempt, lease: Lease | None) -> Lease | None:
+    async def _lease_for(self, target: Target, attempt: CallAttempt, lease: Lease | None) -> Lease | None:
         """Return the place in the limits for an attempt at *target*: another model has its own."""
         if target.model == attempt.target.model or attempt.payer is None:
             return lease

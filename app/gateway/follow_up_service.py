@@ -88,7 +88,7 @@ class FollowUps:
 
     async def _ask(self, attempt: Attempt, response_id: str) -> dict[str, Any] | None:
         """Return the response as it is now, `_GONE` when it is not there any more, None when that cannot be known."""
-        path = f"{attempt.operation.path}/{quote(response_id, safe='')}"
+        path = f"/responses/{quote(response_id, safe='')}"
         try:
             async with self._asking, asyncio.timeout(_TIMEOUT_SECONDS):
                 with await self._upstreams.send(

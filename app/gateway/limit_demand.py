@@ -1,7 +1,7 @@
 """What a call asks of its limits, and how an answer shows them. Pure."""
 
 from app.gateway.answer import Answer
-from app.gateway.operations.operation import MeteredRequest, Operation
+from app.gateway.operations.operation import Charged, MeteredRequest
 from app.limits.amounts import Amounts, Demand
 from app.limits.headers import limit_headers
 from app.limits.lease import Lease
@@ -10,7 +10,7 @@ from app.prices.usage import Usage
 _UPSTREAMS_OWN = b"x-ratelimit-"
 
 
-def demand_of(operation: Operation, request: MeteredRequest, counts_tokens: bool) -> Demand:
+def demand_of(operation: Charged, request: MeteredRequest, counts_tokens: bool) -> Demand:
     """Return what the call asks for: its input about as long as it is, its output as long as it says it may get."""
     known = Amounts(
         images=request.bound.units.images, audio_seconds=request.sound_seconds, audio_bytes=request.sound_bytes

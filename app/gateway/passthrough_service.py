@@ -16,11 +16,12 @@ from app.gateway.answer import Answer, Inbound
 from app.gateway.attempt import Attempt
 from app.gateway.body import json_object
 from app.gateway.limit_demand import demand_of, shows
+from app.gateway.operations.operation import Answered
 from app.gateway.operations.passed_on import NOTHING, PassedOn
 from app.gateway.passthrough import Named, PassedPath, named_in
 from app.gateway.passthrough_pages import FilteredList
 from app.gateway.references import refuse_repeated
-from app.gateway.relay import abandoned, bounded_text, lost, read_refusal, refused
+from app.gateway.relay import abandoned, bounded_text, lost, read_all, read_refusal, refused
 from app.gateway.relay_bytes import relay_bytes
 from app.gateway.socket_account_service import SocketParts
 from app.keys.caller import Caller
@@ -124,7 +125,7 @@ class PassthroughService:
 
     async def _plan(self, caller: Caller, call: PassedCall, operation: PassedOn, named: Named) -> Plan:
         """Return where the call goes: where what it names is, or the model, or else first in line."""
-        project_id, custody, model = _project(caller), self._parts.custody, operation.request.model
+        project_id, custody, model = caller.paying_project_id, self._parts.custody, operation.request.model
         if call.path.object_id is not None:
             upstreams = [await custody.place_of(project_id, call.path.object_id)]
         elif named.models:
@@ -143,7 +144,7 @@ class PassthroughService:
         if not call.path.is_list(call.method):
             return []
         after = parse_qs(call.inbound.query).get("after", [None])[-1]
-        return await self._parts.custody.places_of(_project(caller), call.path.kind, after)
+        return await self._parts.custody.places_of(caller.paying_project_id, call.path.kind, after)
 
     def _attempt(self, caller: Caller, operation: PassedOn, target: Target, context: CallContext) -> Attempt:
         started_at = self._parts.clock()
@@ -151,7 +152,7 @@ class PassthroughService:
             id=new_uuid7(int(started_at.timestamp() * 1_000)),
             context=context,
             key_id=caller.key_id,
-            project_id=_project(caller),
+            project_id=caller.paying_project_id,
             user_id=caller.user_id,
             operation=operation,
             request=operation.request,
@@ -167,8 +168,8 @@ class PassthroughService:
             return await self._refusal(attempt, answer)
         deletes = call.path.is_deletion(call.method)
         if not deletes and (call.path.is_content(call.method) or not _is_json(answer)):
-            return await relay_bytes(attempt, answer, self._parts.settlement)
-        body = await _read_all(attempt, answer)
+            return await relay_bytes(attempt, answer, self._parts.settlement, _nothing)
+        body = await read_all(attempt, answer)
         document = json_object(body) or {}
         await custody.keep(attempt.project_id, upstream.name, list(call.path.stored(call.method, document)))
         if deletes and call.path.object_id is not None:
@@ -190,7 +191,7 @@ class PassthroughService:
                 answer = await self._send(attempt, call, upstream, found.query)
                 if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
                     return await self._refusal(attempt, answer)
-                ids = found.read(await _read_all(attempt, answer))
+                ids = found.read(await read_all(attempt, answer))
                 if ids is None:
                     raise self._nonsense(attempt, upstream)
                 found.keep(await custody.owned(attempt.project_id, upstream.name, ids))
@@ -234,19 +235,9 @@ class PassthroughService:
         return error
 
 
-async def _read_all(attempt: Attempt, answer: UpstreamAnswer) -> bytes:
-    started = monotonic_seconds()
-    try:
-        with answer:
-            return await answer.read_all()
-    finally:
-        attempt.upstream_seconds += monotonic_seconds() - started
+def _nothing(_: int) -> Answered:
+    return Answered(NOTHING)
 
 
 def _is_json(answer: UpstreamAnswer) -> bool:
     return answer.headers.get("content-type", "").lower().startswith("application/json")
-
-
-def _project(caller: Caller) -> str:
-    assert caller.project_id is not None, "an admin key reached the gateway"  # noqa: S101 - the door refuses them
-    return caller.project_id

@@ -15,7 +15,7 @@ from app.errors import (
     UpstreamUnreachable,
 )
 from app.gateway.answer import Answer
-from app.gateway.attempt import Attempt
+from app.gateway.attempt import Attempt, CallAttempt
 from app.gateway.body import json_object
 from app.gateway.operations.operation import Whole
 from app.gateway.settlement import Settlement
@@ -43,13 +43,13 @@ class Refused(NamedTuple):
     """None when it is no JSON object."""
 
 
-async def relay_plain(attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement) -> Answer:
+async def relay_plain(attempt: CallAttempt, answer: UpstreamAnswer, settlement: Settlement) -> Answer:
     """Return a whole answer that is no error for the caller, settled.
 
     Raises UpstreamAnsweredNonsense, settled too, when it cannot be used; and UpstreamFailed when it does not arrive.
     """
     attempt.first_byte_seconds = attempt.upstream_seconds
-    body = await _read_all(attempt, answer)
+    body = await read_all(attempt, answer)
     answered = attempt.operation.answered(Whole(attempt.request, body, answer.headers.get("content-type", "")))
     if answered is None:
         attempt.failed(of_failure("nonsense"), monotonic_seconds())
@@ -80,7 +80,7 @@ async def relay_plain(attempt: Attempt, answer: UpstreamAnswer, settlement: Sett
 async def read_refusal(attempt: Attempt, answer: UpstreamAnswer) -> Refused:
     """Return an answer that is an error, or a redirect; raises UpstreamFailed when it does not arrive."""
     attempt.first_byte_seconds = attempt.upstream_seconds
-    body = await _read_all(attempt, answer)
+    body = await read_all(attempt, answer)
     document = json_object(body)
     error = None if document is None else document.get("error")
     code = bounded_text(error.get("code") or error.get("type")) if isinstance(error, dict) else None
@@ -149,7 +149,8 @@ def bounded_text(value: object) -> str | None:
     return "".join(filter(str.isprintable, value[:_TEXT_CHARACTERS_MAX]))
 
 
-async def _read_all(attempt: Attempt, answer: UpstreamAnswer) -> bytes:
+async def read_all(attempt: Attempt, answer: UpstreamAnswer) -> bytes:
+    """Return the whole body of an answer; raises UpstreamFailed when it does not arrive."""
     started = monotonic_seconds()
     try:
         with answer:

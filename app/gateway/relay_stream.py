@@ -11,7 +11,7 @@ from typing import Final
 from app.core.clock import monotonic_seconds
 from app.errors import Operational, UpstreamAnsweredNonsense, UpstreamTimeout, UpstreamUnreachable
 from app.gateway.answer import Answer
-from app.gateway.attempt import Attempt
+from app.gateway.attempt import Attempt, CallAttempt
 from app.gateway.relay import bounded_text
 from app.gateway.settlement import Settlement
 from app.gateway.stream import BrokenStream, EventStream
@@ -26,7 +26,7 @@ _UNBUFFERED: Final = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"
 
 
 async def relay_stream(
-    attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement, keep_alive_seconds: float
+    attempt: CallAttempt, answer: UpstreamAnswer, settlement: Settlement, keep_alive_seconds: float
 ) -> Answer:
     """Return the stream for the caller once its first bytes are here; raises UpstreamFailed when none come.
 
@@ -47,7 +47,7 @@ async def relay_stream(
 
 
 async def _relay(
-    attempt: Attempt, answer: UpstreamAnswer, settlement: Settlement, data: bytes | None, keep_alive_seconds: float
+    attempt: CallAttempt, answer: UpstreamAnswer, settlement: Settlement, data: bytes | None, keep_alive_seconds: float
 ) -> AsyncGenerator[bytes, None]:
     """Yield what the caller gets. Closing this generator closes the upstream's connection and settles."""
     stream = attempt.operation.stream(attempt.request)

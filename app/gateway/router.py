@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from app.deps import shows_key_in_docs
 from app.gateway.answer import Answer, Inbound
 from app.gateway.operations.chat import ChatCompletions
-from app.gateway.operations.operation import Operation
+from app.gateway.operations.operation import Operation, Unread
 from app.gateway.schemas import CHAT_COMPLETIONS_DOCS
 from app.gateway.service import GatewayService
 from app.keys.auth import authenticate_project
@@ -47,7 +47,7 @@ class MeteredCall(Response):
         request = self._operation.read(await http.body(), http.headers)
         # A plain call is finished for a caller who left: only its whole answer says what it cost. And so is one with an
         # idempotency key: its caller will ask again.
-        is_relayed = request.streamed or self._operation.relays_bytes
+        is_relayed = request.streamed or isinstance(self._operation, Unread)
         is_cancelled = is_relayed and "idempotency-key" not in http.headers
         inbound = Inbound(http.headers.raw, http.url.query)
         async with departure_cancels(receive, context) if is_cancelled else nullcontext():

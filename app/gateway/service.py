@@ -6,7 +6,7 @@ from typing import Final
 from app.core.clock import Clock
 from app.core.ids import new_uuid7
 from app.gateway.answer import Answer, Inbound, lasting
-from app.gateway.attempt import Attempt, Record
+from app.gateway.attempt import CallAttempt, Record
 from app.gateway.cache_service import AnswerCache
 from app.gateway.dispatch_service import Dispatcher
 from app.gateway.explanation import Explanation
@@ -61,7 +61,7 @@ class GatewayService:
         _note(context, operation, request)
         plan = self._upstreams.plan_for(caller, request.model)
         self._reservations.admit()
-        plan = await self._dispatcher.narrow(_project(caller), plan, request)
+        plan = await self._dispatcher.narrow(caller.paying_project_id, plan, request)
         record = None
         claim = read_key(inbound.values(b"idempotency-key"), caller.key_id, operation.path, request.identity)
         if claim is not None:
@@ -90,7 +90,9 @@ class GatewayService:
     ) -> Explanation:
         """Return what `run` would do with *request* now; nothing is sent, held or written."""
         _note(context, operation, request)
-        plan = await self._dispatcher.narrow(_project(caller), self._upstreams.plan_for(caller, request.model), request)
+        plan = await self._dispatcher.narrow(
+            caller.paying_project_id, self._upstreams.plan_for(caller, request.model), request
+        )
         target = plan.targets[0]
         attempt = self._attempt(caller, operation, request, target, context)
         charges = self._limits.charges(payer_of(caller, request.model), partial(demand_of, operation, request))
@@ -99,13 +101,13 @@ class GatewayService:
 
     def _attempt(
         self, caller: Caller, operation: Operation, request: MeteredRequest, target: Target, context: CallContext
-    ) -> Attempt:
+    ) -> CallAttempt:
         started_at = self._clock()
-        return Attempt(
+        return CallAttempt(
             id=new_uuid7(int(started_at.timestamp() * 1_000)),
             context=context,
             key_id=caller.key_id,
-            project_id=_project(caller),
+            project_id=caller.paying_project_id,
             user_id=caller.user_id,
             operation=operation,
             request=request,
@@ -113,11 +115,6 @@ class GatewayService:
             started_at=started_at,
             body=request.body,
         )
-
-
-def _project(caller: Caller) -> str:
-    assert caller.project_id is not None, "an admin key reached the gateway"  # noqa: S101 - the door refuses them
-    return caller.project_id
 
 
 def _note(context: CallContext, operation: Operation, request: MeteredRequest) -> None:

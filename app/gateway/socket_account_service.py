@@ -14,7 +14,7 @@ from app.core.clock import Clock, monotonic_seconds
 from app.core.ids import new_uuid7
 from app.gateway.attempt import Attempt
 from app.gateway.custody_service import Custody
-from app.gateway.operations.operation import MeteredRequest, Operation
+from app.gateway.operations.operation import Charged, MeteredRequest
 from app.gateway.relay import bounded_text
 from app.gateway.reservation_service import ReservationDesk
 from app.gateway.settlement import Settlement
@@ -52,10 +52,9 @@ class SocketAccount:
     """What the caller of one socket is charged."""
 
     def __init__(self, parts: SocketParts, caller: Caller, context: CallContext) -> None:
-        assert caller.project_id is not None, "an admin key reached the gateway"  # noqa: S101 - the door refuses them
         self._parts = parts
         self._caller = caller
-        self._project_id = caller.project_id
+        self._project_id = caller.paying_project_id
         self._context = context
 
     async def plan(self, model: str, references: Sequence[str] = ()) -> Plan:
@@ -78,14 +77,14 @@ class SocketAccount:
         """Count nothing for what was not done."""
         self._parts.limits.release(lease)
 
-    async def reserve(self, operation: Operation, request: MeteredRequest, target: Target) -> Attempt:
+    async def reserve(self, operation: Charged, request: MeteredRequest, target: Target) -> Attempt:
         """Return a reserved attempt that has not begun; raises what `ReservationDesk.make` raises, or Unavailable."""
         self._parts.ledger.admit()
         attempt = self.unreserved(operation, request, target)
         await self._parts.reservations.make(attempt)
         return attempt
 
-    def unreserved(self, operation: Operation, request: MeteredRequest, target: Target) -> Attempt:
+    def unreserved(self, operation: Charged, request: MeteredRequest, target: Target) -> Attempt:
         """Return an attempt for which nothing is held: for what an upstream began against all expectation."""
         now = self._parts.clock()
         return Attempt(

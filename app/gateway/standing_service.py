@@ -3,7 +3,7 @@
 from typing import Final
 
 from app.gateway.attempt import Attempt
-from app.gateway.operations.operation import Operation
+from app.gateway.operations.operation import Charged
 from app.gateway.operations.realtime import RealtimeRequest
 from app.gateway.socket_account_service import SocketAccount
 from app.money_errors import BudgetSpent
@@ -17,7 +17,7 @@ _FLAGS: Final = ("fills_context", "hears", "sees", "speaks")
 class Standing:
     """The reservation for the next of its kind. It grows with what it must cover, by more than is needed now."""
 
-    def __init__(self, account: SocketAccount, operation: Operation) -> None:
+    def __init__(self, account: SocketAccount, operation: Charged) -> None:
         self._account = account
         self._operation = operation
         self._attempt: Attempt | None = None

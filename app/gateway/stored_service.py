@@ -61,7 +61,7 @@ class StoredService:
 
         It counts as a request in the limits of *caller*.
         """
-        project_id = _project(caller)
+        project_id = caller.paying_project_id
         upstream = await self._custody.place_of(project_id, call.object_id)
         context.upstream = upstream.name
         lease = await self._limits.acquire(payer_of(caller), lambda _: Demand(_ONE_REQUEST))
@@ -88,7 +88,7 @@ class StoredService:
         Of several upstreams that have some, one comes after the other. Raises ListTooLong when none of the project's
         is found among very many of others.
         """
-        project_id = _project(caller)
+        project_id = caller.paying_project_id
         query = PageQuery.of(inbound.query)
         upstreams = await self._custody.places_of(project_id, kind, query.after)
         scan = PageScan(query, _PAGES_MAX)
@@ -175,8 +175,3 @@ def _named_in(body: bytes) -> Sequence[StoredObject]:
         return stored_objects(document, stores=True)
     items = objects(document.get("data"))
     return [StoredObject(item["id"], "item") for item in items if isinstance(item.get("id"), str)]
-
-
-def _project(caller: Caller) -> str:
-    assert caller.project_id is not None, "an admin key reached the gateway"  # noqa: S101 - the door refuses them
-    return caller.project_id

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import structlog
 import tiktoken
 
-from app.gateway.operations.operation import MeteredRequest, Operation
+from app.gateway.operations.operation import Charged, MeteredRequest
 from app.prices.service import Bound
 
 _log: Final = structlog.get_logger()
@@ -57,7 +57,7 @@ class TokenCounts:
         self._encodings: dict[str, tiktoken.Encoding | None] = {}
         self._loading = threading.Lock()
 
-    async def exact_bound(self, operation: Operation, request: MeteredRequest) -> Bound | None:
+    async def exact_bound(self, operation: Charged, request: MeteredRequest) -> Bound | None:
         """Return the bound of *request* with its text counted in tokens; it is never above `request.bound`.
 
         None for a model whose vocabulary is not known, and for a request of more than a megabyte.
@@ -69,7 +69,7 @@ class TokenCounts:
             return self._count(operation, request, name)
         return await asyncio.to_thread(self._count, operation, request, name)
 
-    def _count(self, operation: Operation, request: MeteredRequest, name: str) -> Bound | None:
+    def _count(self, operation: Charged, request: MeteredRequest, name: str) -> Bound | None:
         encoding = self._encoding(name)
         if encoding is None:
             return None

@@ -7,11 +7,11 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from app.core.pagination import Page
-from app.core.wire import Id, Listed, ListQuery, Name, example_of, list_example, page_of
+from app.core.wire import Id, Listed, ListQuery, Name, example_of, list_example, not_null, page_of
 from app.errors import InvalidRequest, MissingParameter
 from app.keys.networks import read_network
 from app.keys.record import KeyFilter, KeyRecord, NewKey
-from app.keys.schemas import ExpiresInSeconds, Scopes, not_null, unix_seconds
+from app.keys.schemas import ExpiresInSeconds, Scopes, unix_seconds
 
 _LIST_MAX: Final = 100
 _GRACE_SECONDS_MAX: Final = 2_592_000

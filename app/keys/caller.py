@@ -38,6 +38,12 @@ class Caller:
     networks: tuple[Network, ...] = ()
     """Where the key may be used from; empty for everywhere."""
 
+    @property
+    def paying_project_id(self) -> str:
+        """The project that pays for a call under `/v1`, whose door refuses callers without one."""
+        assert self.project_id is not None, "an admin key reached the gateway"  # noqa: S101 - narrows the type
+        return self.project_id
+
     def may(self, right: Right, project_id: str | None) -> bool:
         """Tell whether its role in the organization, or in the project, gives it *right* there."""
         if self.organization_role is not None and right in ORGANIZATION_RIGHTS[self.organization_role]:

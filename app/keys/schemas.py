@@ -49,13 +49,6 @@ def unix_seconds(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.timestamp())
 
 
-def not_null(value: Any) -> Any:
-    """Refuse null for something that can be left out."""
-    if value is None:
-        raise PydanticCustomError("null", "it must not be null; leave it out to keep it as it is")
-    return value
-
-
 class ProjectKeyUpdate(Update):
     """What can be changed; what is not given stays."""
 

@@ -5,12 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
-from app.gateway.operations.operation import Whole
-from app.gateway.operations.passed_on import PassedOn
 from app.gateway.passthrough import PassedPath, PassedPaths, named_in
 from app.gateway.passthrough_pages import FilteredList
 from app.gateway_settings import Gateway
-from app.prices.usage import Usage
 
 PATHS = PassedPaths([*Gateway().passthrough, "realtime"], ["threads", "threads/runs", "files/new"])
 
@@ -301,15 +298,6 @@ def test_only_members_that_a_list_has_are_set_anew() -> None:
     listed = FilteredList("")
     read(listed, orjson.dumps({"data": [{"id": "1"}, {"id": "2"}, "odd"]}), {"1"})
     assert orjson.loads(listed.body()) == {"data": [{"id": "1"}]}
-
-
-def test_what_passes_through_has_no_streams_that_are_metered() -> None:
-    operation = PassedOn("files", is_free=True)
-    request = operation.read(b"", {})
-    assert request.model == "passthrough:files"
-    assert operation.answered(Whole(request, b"", "")).usage == Usage()
-    with pytest.raises(NotImplementedError):
-        operation.stream(request)
 
 
 @pytest.mark.parametrize("path", ["/threads", "threads/", "Threads", "a b", "organization/costs", "gateway", ""])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.errors import InvalidRequest
-from app.gateway.operations.operation import MeteredRequest, Whole
+from app.gateway.operations.operation import MeteredRequest
 from app.gateway.operations.realtime import RealtimeResponse, RealtimeTranscription
 from app.gateway.realtime import Conversation, seconds_most, spoken_tokens
 from app.gateway.realtime_events import clamped, maximum_of, pieces_of, refuse_variants, with_maximum
@@ -246,16 +246,6 @@ def test_usage_has_all_its_details() -> None:
     assert realtime_usage({"input_tokens": 1, "output_tokens": 2}) == Usage(input_tokens=1, output_tokens=2)
     for lie in (None, {}, {"input_tokens": 1}, {"input_tokens": 1, "output_tokens": True}):
         assert realtime_usage(lie) is None
-
-
-def test_nothing_on_a_socket_is_read_as_a_body() -> None:
-    operation = RealtimeTranscription()
-    with pytest.raises(NotImplementedError):
-        operation.read(b"", {})
-    with pytest.raises(NotImplementedError):
-        operation.answered(Whole(REQUEST, b"", ""))
-    with pytest.raises(NotImplementedError):
-        operation.stream(REQUEST)
 
 
 def test_nothing_is_known_of_a_request_that_is_none_of_a_socket() -> None:

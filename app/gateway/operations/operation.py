@@ -1,6 +1,7 @@
 """What an operation is to the gateway: how a request is read, and what its answer says it used. Pure.
 
-An endpoint of OpenAI's API that Weir meters is one file beside this one, with one subclass of `Operation`.
+An endpoint of OpenAI's API that Weir meters is one file beside this one, with one subclass of `Operation`. What is
+billed without being one, such as a response in a realtime session, is only `Charged`.
 """
 
 from abc import ABC, abstractmethod
@@ -78,17 +79,41 @@ class Whole(NamedTuple):
     """Empty when the upstream says none."""
 
 
-class Operation(ABC):
-    """One endpoint. Its requests are JSON objects unless it says otherwise."""
+class Charged(ABC):
+    """What is limited, reserved and written down under a name."""
 
     name: str
     """What the ledger calls it, such as `chat.completions`."""
-    path: ClassVar[str]
-    """Below the upstream's address, such as `/chat/completions`; it is also where Weir serves it, under `/v1`."""
-    relays_bytes: ClassVar[bool] = False
-    """Whether its whole answers are bytes that Weir need not read: they are relayed as they come."""
     is_free: bool = False
     """Whether it costs nothing, whatever price its model has."""
+
+    @abstractmethod
+    def estimated(self, request: MeteredRequest) -> Usage:
+        """Return about what *request* uses before anything is generated, for an answer that does not say so."""
+
+    def renamed(self, request: MeteredRequest, model: str) -> bytes:
+        """Return the body of *request* with *model* in it instead of its own, every other byte as it came."""
+        if request.form is not None:
+            return request.form.replaced("model", model)
+        return replace_member(request.body, "model", orjson.dumps(model))
+
+    def capped(self, body: bytes, output_tokens: int) -> bytes:  # noqa: ARG002
+        """Return the *body* of a request that is not capped, with *output_tokens* as the maximum of each choice.
+
+        Where a request has no such maximum, that is its body as it is.
+        """
+        return body
+
+    def counted_bound(self, request: MeteredRequest, count: Callable[[str], int]) -> Bound | None:  # noqa: ARG002
+        """Return the bound of *request* with its text counted in tokens by *count*, None when that cannot be done."""
+        return None
+
+
+class Operation(Charged):
+    """One endpoint. Its requests are JSON objects unless it says otherwise."""
+
+    path: ClassVar[str]
+    """Below the upstream's address, such as `/chat/completions`; it is also where Weir serves it, under `/v1`."""
 
     @abstractmethod
     def read(self, body: bytes, headers: Mapping[str, str]) -> MeteredRequest:
@@ -98,33 +123,17 @@ class Operation(ABC):
     def answered(self, whole: Whole) -> Answered | None:
         """Return what a whole answer says; None when it is not what this endpoint answers."""
 
-    def measured(self, request: MeteredRequest, size_bytes: int) -> Answered:
-        """Return what an answer tells of which *size_bytes* were relayed as they came.
-
-        That is its usage, as far as it is known, and beside it the output tokens that can only be estimated.
-        """
-        raise NotImplementedError(f"answers of {self.name} are read, and not relayed ({size_bytes} bytes)")
-
-    @abstractmethod
-    def estimated(self, request: MeteredRequest) -> Usage:
-        """Return about what *request* uses before anything is generated, for an answer that does not say so."""
-
     @abstractmethod
     def stream(self, request: MeteredRequest) -> EventStream:
         """Return what meters the stream that answers *request*."""
 
-    def renamed(self, request: MeteredRequest, model: str) -> bytes:
-        """Return the body of *request* with *model* in it instead of its own, every other byte as it came."""
-        if request.form is not None:
-            return request.form.replaced("model", model)
-        return replace_member(request.body, "model", orjson.dumps(model))
 
-    def capped(self, body: bytes, output_tokens: int) -> bytes:
-        """Return the *body* of a request that is not capped, with *output_tokens* as the maximum of each choice."""
-        raise NotImplementedError(
-            f"{self.name} has no maximum to set, and so its requests are capped ({output_tokens})"
-        )
+class Unread(Operation):
+    """An endpoint whose whole answers are bytes that Weir need not read: they are relayed as they come."""
 
-    def counted_bound(self, request: MeteredRequest, count: Callable[[str], int]) -> Bound | None:  # noqa: ARG002
-        """Return the bound of *request* with its text counted in tokens by *count*, None when that cannot be done."""
-        return None
+    @abstractmethod
+    def measured(self, request: MeteredRequest, size_bytes: int) -> Answered:
+        """Return what an answer tells of which *size_bytes* were relayed.
+
+        That is its usage, as far as it is known, and beside it the output tokens that can only be estimated.
+        """

@@ -4,11 +4,10 @@ They are begun and ended by events on a socket, not by requests, so nothing here
 https://platform.openai.com/docs/api-reference/realtime
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final
 
-from app.gateway.operations.operation import MeteredRequest, Operation, Whole
+from app.gateway.operations.operation import Charged, MeteredRequest
 from app.prices.usage import Usage
 
 _NOTHING: Final = Usage()
@@ -22,23 +21,10 @@ class RealtimeRequest(MeteredRequest):
     """About what it uses, counted by us: for one that ends without saying so."""
 
 
-class RealtimeResponse(Operation):
-    """One response of a model."""
+class RealtimeResponse(Charged):
+    """One response of a model. Its maximum goes into an event, so `capped` has nothing to do."""
 
     name = "realtime"
-    path = "/realtime"
-
-    def read(self, body: bytes, headers: Mapping[str, str]) -> NoReturn:
-        """Raise NotImplementedError, as below: there is no body."""
-        raise NotImplementedError(f"{self.name} is asked for by events")
-
-    def answered(self, whole: Whole) -> NoReturn:
-        """Raise NotImplementedError."""
-        raise NotImplementedError(f"{self.name} is answered by events")
-
-    def stream(self, request: MeteredRequest) -> NoReturn:
-        """Raise NotImplementedError."""
-        raise NotImplementedError(f"{self.name} is answered by events")
 
     def estimated(self, request: MeteredRequest) -> Usage:
         """Return about what *request* uses."""
@@ -47,10 +33,6 @@ class RealtimeResponse(Operation):
     def renamed(self, request: MeteredRequest, model: str) -> bytes:  # noqa: ARG002
         """Return the body of *request*, which has no name in it: the address of the socket has."""
         return request.body
-
-    def capped(self, body: bytes, output_tokens: int) -> bytes:  # noqa: ARG002
-        """Return *body*: the maximum goes into an event."""
-        return body
 
 
 class RealtimeTranscription(RealtimeResponse):

@@ -11,7 +11,7 @@ import orjson
 
 from app.gateway.audio_usage import speech_usage
 from app.gateway.body import optional, read_model, read_object, refuse_ambiguous, required
-from app.gateway.operations.operation import Answered, MeteredRequest, Operation, Whole
+from app.gateway.operations.operation import Answered, MeteredRequest, Unread, Whole
 from app.gateway.stream import EventStream
 from app.gateway.usage import text_tokens
 from app.prices.service import Bound
@@ -30,12 +30,11 @@ _BYTES_PER_SECOND_COMPRESSED: Final = 8_000
 """64 kbit/s or more, so that what is estimated is rather too long."""
 
 
-class Speech(Operation):
+class Speech(Unread):
     """The operation `audio.speech`."""
 
     name = "audio.speech"
     path = "/audio/speech"
-    relays_bytes = True
 
     def read(self, body: bytes, headers: Mapping[str, str]) -> MeteredRequest:
         """Return the request in *body*; raises a Refusal that says what is wrong with it and where."""
