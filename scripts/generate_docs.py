@@ -7,8 +7,10 @@ import inspect
 import sys
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from importlib import import_module
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from pkgutil import iter_modules
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
@@ -17,16 +19,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from app import (
-    errors,
-    identity_errors,
-    key_errors,
-    limit_errors,
-    money_errors,
-    ownership_errors,
-    upload_errors,
-    upstream_errors,
-)
+import app
 from app.errors import WeirError
 from app.setting_names import setting_names
 from app.settings import Settings
@@ -63,18 +56,9 @@ _COUNTS: Final[dict[Counts, str]] = {
 }
 _STATUSES_RETRIED: Final = {408, 409, 429}
 
-_MODULES = {
-    module.__name__
-    for module in (
-        errors,
-        identity_errors,
-        key_errors,
-        limit_errors,
-        money_errors,
-        ownership_errors,
-        upload_errors,
-        upstream_errors,
-    )
+# They are imported for what they define; a name for an error elsewhere, such as core/db's, is none of the catalogue.
+_MODULES: Final = {
+    import_module(f"app.{each.name}").__name__ for each in iter_modules(app.__path__) if each.name.endswith("errors")
 }
 
 
@@ -84,10 +68,7 @@ def configuration_page() -> str:
     groups = {name: group for name, field in Settings.model_fields.items() if (group := group_of(field)) is not None}
     plain = {name: field for name, field in Settings.model_fields.items() if name not in groups}
     lines = [
-        "# Configuration",
-        "",
-        _NOTICE,
-        "",
+        *_head("Configuration"),
         "Weir reads environment variables once, when it starts. A value that is out of bounds stops the start with the",
         'variable\'s name; an empty one counts as unset. Lists are written as JSON: `["a","b"]`.',
         "",
@@ -104,10 +85,7 @@ def configuration_page() -> str:
 def errors_page() -> str:
     """Return the page of every error that a client can get, by kind and HTTP status."""
     lines = [
-        "# Errors",
-        "",
-        _NOTICE,
-        "",
+        *_head("Errors"),
         "Every error under `/v1` has OpenAI's shape, so its SDKs raise the exceptions that programs already handle:",
         "",
         "```json",
@@ -127,10 +105,7 @@ def errors_page() -> str:
 def admin_api_page() -> str:
     """Return the page of every method of the SDK's administration API, and what Weir answers to it."""
     lines = [
-        "# The administration API",
-        "",
-        _NOTICE,
-        "",
+        *_head("The administration API"),
         "Every method of `client.admin.organization` in OpenAI's Python SDK. What Weir has not answers 404 with the",
         "code `not_supported_by_weir` and a message that names what to use instead.",
         "",
@@ -142,10 +117,7 @@ def admin_api_page() -> str:
 def retries_page() -> str:
     """Return the page of what is done about each way in which an attempt at an upstream can fail."""
     lines = [
-        "# Retries",
-        "",
-        _NOTICE,
-        "",
+        *_head("Retries"),
         "What becomes of an attempt at an upstream that failed ([how attempts are made](../resilience.md)).",
         "*Elsewhere*: another upstream that can take the call is tried. *Again*: the same upstream is tried again,",
         "if no other can be, after a pause and within its retry budget. *Breaker*: what the attempt counts as.",
@@ -205,6 +177,10 @@ def main(arguments: list[str], folder: Path = REFERENCE) -> int:
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path.name}")
     return 0
+
+
+def _head(title: str) -> list[str]:
+    return [f"# {title}", "", _NOTICE, ""]
 
 
 def _settings_table(fields: dict[str, FieldInfo], names: Iterator[str]) -> list[str]:

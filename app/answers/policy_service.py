@@ -1,57 +1,36 @@
 """Which projects have their answers cached. What a call needs is in memory, replaced as a whole."""
 
-import asyncio
-from contextlib import suppress
 from typing import Final
 
 from app.answers import repository
 from app.answers.policy import CachePolicy
 from app.audit.service import record
-from app.core.db import Database, DatabaseUnavailable
+from app.core.db import Database
+from app.core.snapshot import Snapshot
 from app.core.version_tags import require_meant
 from app.projects.service import ProjectService
 
 CACHES_CHANGED: Final = repository.CHANNEL
 """The channel on which every process hears the ids of projects of which something else was said."""
-_REFRESH_SECONDS: Final = 30.0
 _NOTHING_SAID: Final = CachePolicy()
 
 
-class CachePolicyService:
+class CachePolicyService(Snapshot):
     """Where nothing was said of a project, its calls ask for caching one by one."""
 
     def __init__(self, db: Database, projects: ProjectService) -> None:
+        super().__init__()
         self._db = db
         self._projects = projects
         self._known: dict[str, CachePolicy] = {}
-        self._expired = asyncio.Event()
-        self._loading = asyncio.Lock()
 
     def of(self, project_id: str) -> CachePolicy:
         """Return what was said of a project. No I/O."""
         return self._known.get(project_id, _NOTHING_SAID)
 
-    async def load(self) -> None:
-        """Replace what is in memory by what the database has; raises DatabaseUnavailable."""
-        # One at a time, or an older reading might replace a newer one.
-        async with self._loading, self._db.transaction() as tx:
+    async def _load(self) -> None:
+        async with self._db.transaction() as tx:
             self._known = await repository.list_policies(tx)
-
-    def expire(self, _: str) -> None:
-        """Have `keep_fresh` load it anew, now."""
-        self._expired.set()
-
-    async def keep_fresh(self) -> None:
-        """Load when something else was said, and now and then in case nobody was told, until cancelled.
-
-        While the database is away, what is in memory goes on being used.
-        """
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._expired.wait(), _REFRESH_SECONDS)
-            self._expired.clear()
-            with suppress(DatabaseUnavailable):  # `health.watch` reports it
-                await self.load()
 
     async def get(self, project_id: str) -> CachePolicy:
         """Return what was said of a project; raises NotFound."""

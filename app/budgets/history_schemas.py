@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from app.budgets.record import ChangeKind, ChangeRecord, Standing, WindowRecord
 from app.budgets.schemas import BUDGET_EXAMPLE, Budget
 from app.core.money import Nano, usd_text
 from app.core.pagination import Order, Page, Paging
-from app.core.wire import Listed, list_example, page_of
+from app.core.wire import Listed, ListQuery, list_example, page_of
 
 _CHANGE: Final = "bchg_"
 _WINDOW: Final = "bwin_"
@@ -16,32 +16,24 @@ ChangeId = Annotated[str, StringConstraints(pattern=rf"^{_CHANGE}[0-9]{{1,18}}$"
 WindowId = Annotated[str, StringConstraints(pattern=rf"^{_WINDOW}[0-9]{{1,18}}$")]
 
 
-class ChangesQuery(BaseModel):
+class _NumberedQuery(ListQuery):
+    order: Order = Field("desc", description="`desc`: the newest first.")
+
+    def paging(self) -> Paging:
+        """Return which page is wanted, after a number instead of an id."""
+        return Paging(self.after and self.after.partition("_")[2], self.limit, self.order)
+
+
+class ChangesQuery(_NumberedQuery):
     """Which page of a budget's history to show."""
 
-    model_config = ConfigDict(extra="forbid")
-
     after: ChangeId | None = None
-    limit: int = Field(20, ge=1, le=100)
-    order: Order = Field("desc", description="`desc`: the newest first.")
-
-    def paging(self) -> Paging:
-        """Return which page is wanted, after a number instead of an id."""
-        return Paging(self.after and self.after.removeprefix(_CHANGE), self.limit, self.order)
 
 
-class WindowsQuery(BaseModel):
+class WindowsQuery(_NumberedQuery):
     """Which page of a budget's windows to show."""
 
-    model_config = ConfigDict(extra="forbid")
-
     after: WindowId | None = None
-    limit: int = Field(20, ge=1, le=100)
-    order: Order = Field("desc", description="`desc`: the newest first.")
-
-    def paging(self) -> Paging:
-        """Return which page is wanted, after a number instead of an id."""
-        return Paging(self.after and self.after.removeprefix(_WINDOW), self.limit, self.order)
 
 
 class BudgetList(Listed[Budget]):

@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -78,14 +79,23 @@ def list_example(example: dict[str, Any]) -> ConfigDict:
     return example_of({"object": "list", "data": [example], **page})
 
 
+def not_null(value: Any) -> Any:
+    """Refuse null for something that can be left out."""
+    if value is None:
+        raise PydanticCustomError("null", "it must not be null; leave it out to keep it as it is")
+    return value
+
+
 class Update(BaseModel):
-    """What can be changed of something; what is not given stays as it is, and what is given is not null."""
+    """What can be changed of something; what is not given stays as it is, and most of what is given is not null."""
 
     model_config = ConfigDict(extra="forbid")
 
     thing: ClassVar[str] = "one"
     fixed: ClassVar[frozenset[str]] = frozenset()
     """What is chosen once, when the thing is made."""
+    nullable: ClassVar[frozenset[str]] = frozenset()
+    """What can be taken away again."""
 
     @model_validator(mode="before")
     @classmethod
@@ -96,10 +106,8 @@ class Update(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _is_given(cls, value: Any) -> Any:
-        if value is None:
-            raise PydanticCustomError("null", "it must not be null; leave it out to keep it as it is")
-        return value
+    def _is_given(cls, value: Any, info: ValidationInfo) -> Any:
+        return value if info.field_name in cls.nullable else not_null(value)
 
 
 class Deleted(BaseModel):

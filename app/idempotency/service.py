@@ -4,20 +4,17 @@ A key is claimed in the transaction that reserves, and its answer is kept in the
 no whole answer, because it was refused or broke, leaves its key free.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-import structlog
-
-from app.core.db import Database, DatabaseUnavailable, HotConnection
+from app.core.background import delete_all, keep_purged
+from app.core.db import Database, HotConnection
 from app.idempotency import repository
 from app.idempotency.key import Kept, KeyClaim, Placed, StoredAnswer
 from app.money_errors import IdempotencyKeyInUse, IdempotencyKeyReused
 from app.setting_groups import Idempotency as IdempotencySettings
 
-_log: Final = structlog.get_logger()
 _PURGE_SECONDS: Final = 600.0
 _PURGE_ROWS: Final = 500
 
@@ -68,24 +65,11 @@ class IdempotencyService:
 
     async def keep_purged(self) -> None:
         """Delete what has expired, now and every ten minutes, until cancelled."""
-        while True:
-            try:
-                await self.purge()
-            except DatabaseUnavailable:
-                pass  # next time
-            except Exception as error:  # noqa: BLE001 - what is not deleted now is later
-                _log.warning("idempotency_keys_not_purged", reason=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(_PURGE_SECONDS)
+        await keep_purged(self.purge, _PURGE_SECONDS, failed="idempotency_keys_not_purged")
 
     async def purge(self) -> int:
         """Delete every key that has expired; return how many there were."""
-        count = 0
-        while True:
-            async with self._db.hot_connection() as connection:
-                deleted = await repository.purge(connection, _PURGE_ROWS)
-            count += deleted
-            if deleted < _PURGE_ROWS:
-                return count
+        return await delete_all(self._db, repository.purge, _PURGE_ROWS)
 
 
 def _require_same(kept: Kept, claim: KeyClaim) -> None:

@@ -1,13 +1,11 @@
 """Signing in with a password, and changing it. An unknown account gets the same answer as a wrong password, as late."""
 
-import asyncio
 from typing import Final
-
-import structlog
 
 from app.audit.service import record
 from app.core.actor import acting
-from app.core.db import Database, DatabaseUnavailable
+from app.core.background import keep_purged
+from app.core.db import Database
 from app.errors import Forbidden
 from app.identity import repository
 from app.identity.attempts_service import AttemptsService
@@ -17,8 +15,6 @@ from app.identity.session_service import SessionService
 from app.identity_errors import InvalidGrant, TooManySignIns
 
 _PURGE_SECONDS: Final = 600.0
-
-_log: Final = structlog.get_logger()
 
 
 class SignInService:
@@ -67,16 +63,12 @@ class SignInService:
 
     async def keep_purged(self) -> None:
         """Delete sessions and attempts that are over, now and every ten minutes, until cancelled."""
-        while True:
-            try:
-                async with self._db.transaction() as tx:
-                    await self._sessions.purge(tx)
-                    await self._attempts.purge(tx)
-            except DatabaseUnavailable:
-                pass  # next time
-            except Exception as error:  # noqa: BLE001 - what is not deleted now is later
-                _log.warning("sessions_not_purged", reason=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(_PURGE_SECONDS)
+        await keep_purged(self._purge, _PURGE_SECONDS, failed="sessions_not_purged")
+
+    async def _purge(self) -> None:
+        async with self._db.transaction() as tx:
+            await self._sessions.purge(tx)
+            await self._attempts.purge(tx)
 
     async def _require_password(self, email: str, password: str) -> UserRecord:
         """Return the person; every attempt is counted before it is known whether it is right, and failures written."""

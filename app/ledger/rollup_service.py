@@ -1,11 +1,11 @@
 """Keeps the rollups equal to the ledger: incrementally, by one process at a time, and anew when somebody asks."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
+from app.core.background import keep_doing
 from app.core.db import Database
 from app.core.group_commit import GroupCommit
 from app.ledger import rollup_repository as repository
@@ -55,16 +55,7 @@ class RollupService:
 
     async def keep_rolled_up(self) -> None:
         """Roll up now and at every interval, until cancelled."""
-        is_well = True
-        while True:
-            try:
-                await self.roll_up()
-                is_well = True
-            except Exception as error:  # noqa: BLE001 - the next one must come; marks are kept until it does
-                if is_well:
-                    _log.warning("ledger_not_rolled_up", reason=f"{type(error).__name__}: {error}")
-                is_well = False
-            await asyncio.sleep(self._settings.rollup_interval_seconds)
+        await keep_doing(self.roll_up, self._settings.rollup_interval_seconds, failed="ledger_not_rolled_up")
 
     async def close(self) -> None:
         """Wait for the run that is on its way."""

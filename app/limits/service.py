@@ -5,13 +5,13 @@ A call under no limit costs no I/O. While Redis is away each process keeps its o
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final
 
 from app.core.clock import monotonic_seconds
-from app.core.db import Database, DatabaseUnavailable
+from app.core.db import Database
 from app.core.ids import new_id
 from app.core.redis import RedisUnavailable
+from app.core.snapshot import Snapshot
 from app.errors import Unavailable
 from app.limit_settings import Limits as LimitsSettings
 from app.limits import repository
@@ -26,15 +26,15 @@ from app.observability.metrics import Metrics
 
 LIMITS_CHANGED: Final = repository.CHANNEL
 """The channel on which every process hears of changed limits; see `LimitService.expire`."""
-_REFRESH_SECONDS: Final = 30.0
 
 
-class LimitService:
+class LimitService(Snapshot):
     """Admits calls by their limits."""
 
     def __init__(
         self, db: Database, store: LimitStore, open_leases: OpenLeases, settings: LimitsSettings, metrics: Metrics
     ) -> None:
+        super().__init__()
         self._db = db
         self._store = store
         self._open = open_leases
@@ -44,31 +44,11 @@ class LimitService:
         self.defaults = tuple(default_limits(settings))
         """What the settings give to each project and address."""
         self._book = LimitBook(defaults=self.defaults)
-        self._expired = asyncio.Event()
-        self._loading = asyncio.Lock()
 
-    async def load(self) -> None:
-        """Replace the limits in memory by those in the database; raises DatabaseUnavailable."""
-        async with self._loading:  # or an older reading might replace a newer one
-            async with self._db.transaction() as tx:
-                records = await repository.list_all(tx)
-            self._book = LimitBook((record.limit for record in records), self.defaults)
-
-    def expire(self, _: str) -> None:
-        """Have `keep_fresh` load the limits anew, now."""
-        self._expired.set()
-
-    async def keep_fresh(self) -> None:
-        """Load the limits whenever they expired, and now and then in case nobody was told, until cancelled.
-
-        While the database is away, those in memory go on being kept.
-        """
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._expired.wait(), _REFRESH_SECONDS)
-            self._expired.clear()
-            with suppress(DatabaseUnavailable):  # `health.watch` reports the database
-                await self.load()
+    async def _load(self) -> None:
+        async with self._db.transaction() as tx:
+            records = await repository.list_all(tx)
+        self._book = LimitBook((record.limit for record in records), self.defaults)
 
     async def acquire(self, payer: Payer, demand: Callable[[bool], Demand]) -> Lease | None:
         """Count a call in all its limits at once, and return its place there; None for a call under no limit.

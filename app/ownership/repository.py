@@ -55,6 +55,6 @@ async def delete(connection: HotConnection, project_id: str, object_id: str) -> 
     await connection.execute(_DELETE, project_id, object_id)
 
 
-async def purge(connection: HotConnection, kinds: Sequence[str], days: int, limit: int) -> int:
+async def purge(connection: HotConnection, limit: int, kinds: Sequence[str], days: int) -> int:
     """Delete up to *limit* objects of *kinds* that are older than *days*, and return how many."""
     return len(await connection.fetch(_PURGE, kinds, days, limit))

@@ -5,10 +5,12 @@ PostgreSQL is the only authority: while it is away, nobody gets at anything that
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
 
+from app.core.background import delete_all, keep_purged
 from app.core.db import Database, DatabaseUnavailable
 from app.core.group_commit import GroupCommit
 from app.gateway_settings import Gateway as GatewaySettings
@@ -90,24 +92,12 @@ class OwnershipService:
 
     async def keep_purged(self) -> None:
         """Forget what upstreams have deleted by themselves long ago, now and every hour, until cancelled."""
-        while True:
-            try:
-                await self.purge()
-            except DatabaseUnavailable:
-                pass  # next time
-            except Exception as error:  # noqa: BLE001 - what is not deleted now is later
-                _log.warning("owned_objects_not_purged", reason=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(_PURGE_SECONDS)
+        await keep_purged(self.purge, _PURGE_SECONDS, failed="owned_objects_not_purged")
 
     async def purge(self) -> int:
         """Forget every response, chat completion and item that is older than the setting says; return how many."""
-        count = 0
-        while True:
-            async with self._db.hot_connection() as connection:
-                deleted = await repository.purge(connection, _PASSING, self._settings.stored_days_max, _PURGE_ROWS)
-            count += deleted
-            if deleted < _PURGE_ROWS:
-                return count
+        purge = partial(repository.purge, kinds=_PASSING, days=self._settings.stored_days_max)
+        return await delete_all(self._db, purge, _PURGE_ROWS)
 
     async def close(self, grace_seconds: float = _PATIENCE_SECONDS) -> None:
         """Write what is pending; what cannot be within *grace_seconds* is logged."""

@@ -1,16 +1,15 @@
 """The price book of this process: read from PostgreSQL, kept in memory, replaced as a whole when prices change."""
 
-import asyncio
 import json
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import structlog
 
-from app.core.db import Database, DatabaseUnavailable
+from app.core.db import Database
 from app.core.money import NANO_MAX, Nano
+from app.core.snapshot import Snapshot
 from app.prices import repository
 from app.prices.book import OPERATOR_SOURCE, Book, Price
 from app.prices.cost import ceiling, cost, output_tokens_within
@@ -24,7 +23,6 @@ CONTEXT_TOKENS_DEFAULT: Final = 10_000_000
 """More than fits into any model: what a request may fill whose price does not say how much fits."""
 PRICES_CHANGED: Final = repository.CHANNEL
 """The channel on which every process hears of new prices; see `PriceService.expire`."""
-_REFRESH_SECONDS: Final = 30.0
 _SHIPPED: Final = Path(__file__).with_name("prices.json")
 
 
@@ -73,14 +71,16 @@ class Ceiling(NamedTuple):
     price_id: str | None
 
 
-class PriceService:
-    """Looks up prices and costs; no I/O once loaded."""
+class PriceService(Snapshot):
+    """Looks up prices and costs; no I/O once loaded.
+
+    `load` also raises ValueError, naming the row and the field, for one that cannot be read; the book stays as it was.
+    """
 
     def __init__(self, db: Database) -> None:
+        super().__init__()
         self._db = db
         self._book = Book()
-        self._expired = asyncio.Event()
-        self._loading = asyncio.Lock()
 
     async def seed(self, shipped: bytes | None = None) -> int:
         """Add the prices of *shipped* that the database does not have yet; return how many.
@@ -107,35 +107,16 @@ class PriceService:
                 _log.warning("price_shipped_for_override", price_id=price.id, advice=advice)
         return added
 
-    async def load(self) -> None:
-        """Replace the book in memory by what the database has.
+    async def _load(self) -> None:
+        async with self._db.transaction() as tx:
+            rows = await repository.list_prices(tx)
+        self._book = Book([_read(price_id, document) for price_id, document in rows])
 
-        Raises ValueError, naming the row and the field, for one that cannot be read; the book stays as it was then.
-        """
-        async with self._loading:  # or an older reading might replace a newer one
-            async with self._db.transaction() as tx:
-                rows = await repository.list_prices(tx)
-            self._book = Book([_read(price_id, document) for price_id, document in rows])
-
-    def expire(self, _: str) -> None:
-        """Have `keep_fresh` load the prices anew, now."""
-        self._expired.set()
-
-    async def keep_fresh(self) -> None:
-        """Load the prices whenever they expired, and now and then in case nobody was told, until cancelled.
-
-        While the database is away, or a price in it cannot be read, those in memory go on being used.
-        """
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._expired.wait(), _REFRESH_SECONDS)
-            self._expired.clear()
-            try:
-                await self.load()
-            except DatabaseUnavailable:
-                continue  # `health.watch` reports the database
-            except ValueError as error:
-                _log.error("prices_not_loaded", reason=str(error))
+    async def _refresh(self) -> None:
+        try:
+            await super()._refresh()
+        except ValueError as error:
+            _log.error("prices_not_loaded", reason=str(error))
 
     def models(self) -> list[str]:
         """Return every model, and pattern of models, that has a price."""

@@ -1,30 +1,25 @@
 """Which models may be called, by project and by key. What a call needs is in memory, replaced as a whole."""
 
-import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Final
 
 from app.audit.service import record
-from app.core.db import Database, DatabaseUnavailable
+from app.core.db import Database
+from app.core.snapshot import Snapshot
 from app.core.version_tags import require_meant
 from app.projects import repository
 from app.projects.model_permissions import is_allowed
 from app.projects.record import ModelPermissions
 from app.projects.service import ProjectService
 
-_REFRESH_SECONDS: Final = 30.0
 
-
-class ModelPermissionService:
+class ModelPermissionService(Snapshot):
     """A project without permissions of its own may call every model."""
 
     def __init__(self, db: Database, projects: ProjectService) -> None:
+        super().__init__()
         self._db = db
         self._projects = projects
         self._known: dict[str, ModelPermissions] = {}
-        self._expired = asyncio.Event()
-        self._loading = asyncio.Lock()
 
     def allows(self, project_id: str | None, of_key: Sequence[str], model: str) -> bool:
         """Tell whether *model* may be called and seen in a project, with a key that is kept to the patterns *of_key*.
@@ -34,27 +29,9 @@ class ModelPermissionService:
         of_project = None if project_id is None else self._known.get(project_id)
         return is_allowed(model, of_key, of_project)
 
-    async def load(self) -> None:
-        """Replace what is in memory by what the database has; raises DatabaseUnavailable."""
-        # One at a time, or an older reading might replace a newer one.
-        async with self._loading, self._db.transaction() as tx:
+    async def _load(self) -> None:
+        async with self._db.transaction() as tx:
             self._known = await repository.list_permissions(tx)
-
-    def expire(self, _: str) -> None:
-        """Have `keep_fresh` load the permissions anew, now."""
-        self._expired.set()
-
-    async def keep_fresh(self) -> None:
-        """Load the permissions when they expired, and now and then in case nobody was told, until cancelled.
-
-        While the database is away, those in memory go on being used.
-        """
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._expired.wait(), _REFRESH_SECONDS)
-            self._expired.clear()
-            with suppress(DatabaseUnavailable):  # `health.watch` reports it
-                await self.load()
 
     async def get(self, project_id: str) -> ModelPermissions:
         """Return what a project may call: nothing is denied where nothing was said. Raises NotFound."""

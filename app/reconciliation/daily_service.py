@@ -3,12 +3,12 @@
 Those days and not just the last one, as a provider may add to a day after it has ended.
 """
 
-import asyncio
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 import structlog
 
+from app.core.background import keep_doing
 from app.core.clock import Clock
 from app.core.db import Database
 from app.observability.metrics import Metrics
@@ -34,16 +34,7 @@ class DailyReconciliation:
 
     async def keep_checked(self) -> None:
         """Check when it is time to, also when that moment was missed, and show the result; until cancelled."""
-        is_well = True
-        while True:
-            try:
-                await self.check_if_due()
-                is_well = True
-            except Exception as error:  # noqa: BLE001 - tried again soon; nothing else depends on it
-                if is_well:
-                    _log.warning("not_reconciled", reason=f"{type(error).__name__}: {error}")
-                is_well = False
-            await asyncio.sleep(_INTERVAL_SECONDS)
+        await keep_doing(self.check_if_due, _INTERVAL_SECONDS, failed="not_reconciled")
 
     async def check_if_due(self) -> None:
         """Check the last days unless that was done since six o'clock, or is being done; show the last result.

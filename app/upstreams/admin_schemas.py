@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from app.core.pagination import Page
-from app.core.wire import Listed, ListQuery, Name, example_of, list_example, page_of
+from app.core.wire import Listed, ListQuery, Name, Update, example_of, list_example, page_of
 from app.upstreams.record import CONFIG_FIELDS, Sort, State, UpstreamConfig, UpstreamRecord
 from app.upstreams.routing import Provider
 from app.upstreams.trial import Trial, TrialFailure
@@ -49,18 +49,6 @@ _TRIAL: Final[JsonDict] = {
     "duration_ms": 84,
     "models": [],
 }
-_NULLABLE: Final = frozenset(
-    {
-        "api_key",
-        "api_version",
-        "between_chunks_timeout_seconds",
-        "calls_at_once",
-        "connect_timeout_seconds",
-        "first_byte_timeout_seconds",
-        "requests_per_minute",
-        "total_timeout_seconds",
-    }
-)
 
 
 def _is_one_model(name: str) -> str:
@@ -144,19 +132,24 @@ class UpstreamCreation(_UpstreamDetails):
         return UpstreamConfig(**values), api_key
 
 
-class UpstreamUpdate(_UpstreamDetails):
+class UpstreamUpdate(_UpstreamDetails, Update):
     """What can be changed; what is not given stays. Another server needs its credential again."""
 
     model_config = example_of({"weight": 50})
+    nullable = frozenset(
+        {
+            "api_key",
+            "api_version",
+            "between_chunks_timeout_seconds",
+            "calls_at_once",
+            "connect_timeout_seconds",
+            "first_byte_timeout_seconds",
+            "requests_per_minute",
+            "total_timeout_seconds",
+        }
+    )
 
     base_url: _Url | None = None
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_given(cls, value: Any, info: Any) -> Any:
-        if value is None and info.field_name not in _NULLABLE:
-            raise PydanticCustomError("null", "it must not be null; leave it out to keep it as it is")
-        return value
 
 
 class UpstreamsQuery(ListQuery):

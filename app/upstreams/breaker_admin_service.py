@@ -3,13 +3,12 @@
 A decision is a row in PostgreSQL; every process keeps to it within a second.
 """
 
-import asyncio
-from contextlib import suppress
 from typing import Final
 
 from app.audit.service import record as audit
 from app.core.clock import Clock, monotonic_seconds, utc_now
-from app.core.db import Database, DatabaseUnavailable
+from app.core.db import Database
+from app.core.snapshot import Snapshot
 from app.errors import InvalidRequest, NotFound
 from app.upstreams import breaker_repository as repository
 from app.upstreams.breaker_service import BreakerService
@@ -19,20 +18,18 @@ from app.upstreams.routing import Target, Upstream
 
 BREAKERS_CHANGED: Final = repository.CHANNEL
 """The channel on which every process hears of decisions; see `BreakerAdminService.expire`."""
-_REFRESH_SECONDS: Final = 30.0
 _FORCED_MAX: Final = 1_000
 
 
-class BreakerAdminService:
+class BreakerAdminService(Snapshot):
     """Every method that changes something raises DatabaseUnavailable when PostgreSQL is away or too busy."""
 
     def __init__(self, db: Database, breakers: BreakerService, directory: Directory, clock: Clock = utc_now) -> None:
+        super().__init__()
         self._db = db
         self._breakers = breakers
         self._directory = directory
         self._clock = clock
-        self._expired = asyncio.Event()
-        self._loading = asyncio.Lock()
 
     def list_breakers(self, upstream: str | None = None) -> list[BreakerView]:
         """Return every breaker that this process knows, or those of the upstream with this name or id.
@@ -67,28 +64,10 @@ class BreakerAdminService:
         target = self._breakers.health.of(Target(found, model), monotonic_seconds())
         return view(target, monotonic_seconds(), self._clock())
 
-    async def load(self) -> None:
-        """Have the breakers of this process as the database says; raises DatabaseUnavailable."""
-        async with self._loading:  # or an older reading might replace a newer one
-            async with self._db.transaction() as tx:
-                forced = await repository.list_forced(tx)
-            self._breakers.force(forced)
-
-    def expire(self, _: str) -> None:
-        """Have `keep_fresh` load the decisions anew, now."""
-        self._expired.set()
-
-    async def keep_fresh(self) -> None:
-        """Load the decisions whenever they expired, and now and then in case nobody was told, until cancelled.
-
-        While the database is away, those in memory go on being kept.
-        """
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._expired.wait(), _REFRESH_SECONDS)
-            self._expired.clear()
-            with suppress(DatabaseUnavailable):  # `health.watch` reports the database
-                await self.load()
+    async def _load(self) -> None:
+        async with self._db.transaction() as tx:
+            forced = await repository.list_forced(tx)
+        self._breakers.force(forced)
 
     def _get(self, name_or_id: str) -> Upstream:
         for upstream in self._directory.upstreams:

@@ -3,14 +3,13 @@
 One whose credential cannot be decrypted, or whose address is refused by now, is left out; the others go on.
 """
 
-import asyncio
-from contextlib import suppress
 from typing import Final
 
 import structlog
 
 from app.core.crypto import CannotDecrypt, SecretBox
-from app.core.db import Database, DatabaseUnavailable
+from app.core.db import Database
+from app.core.snapshot import Snapshot
 from app.upstreams import repository
 from app.upstreams.address import AddressRules, read_url
 from app.upstreams.directory import Directory
@@ -20,29 +19,25 @@ from app.upstreams.routing import Upstream
 _log: Final = structlog.get_logger()
 UPSTREAMS_CHANGED: Final = repository.CHANNEL
 """The channel on which every process hears of changed upstreams; see `DirectoryService.expire`."""
-_REFRESH_SECONDS: Final = 30.0
 
 
-class DirectoryService:
+class DirectoryService(Snapshot):
     """Keeps a directory up to date."""
 
     def __init__(self, db: Database, directory: Directory, box: SecretBox, rules: AddressRules) -> None:
+        super().__init__()
         self._db = db
         self._directory = directory
         self._box = box
         self._rules = rules
         self._faults: dict[str, Fault] = {}
-        self._expired = asyncio.Event()
-        self._loading = asyncio.Lock()
 
-    async def load(self) -> None:
-        """Replace the upstreams in memory by those in the database; raises DatabaseUnavailable."""
-        async with self._loading:  # or an older reading might replace a newer one
-            async with self._db.transaction() as tx:
-                records = await repository.list_all(tx)
-            opened = {record.name: self.open(record) for record in records if record.enabled}
-            self._directory.replace(each for each in opened.values() if isinstance(each, Upstream))
-            self._tell({name: fault for name, fault in opened.items() if not isinstance(fault, Upstream)})
+    async def _load(self) -> None:
+        async with self._db.transaction() as tx:
+            records = await repository.list_all(tx)
+        opened = {record.name: self.open(record) for record in records if record.enabled}
+        self._directory.replace(each for each in opened.values() if isinstance(each, Upstream))
+        self._tell({name: fault for name, fault in opened.items() if not isinstance(fault, Upstream)})
 
     def open(self, record: UpstreamRecord) -> Upstream | Fault:
         """Return the upstream with its credential, or why nothing may be sent there."""
@@ -58,22 +53,6 @@ class DirectoryService:
         """Return whether calls may go there."""
         opened = self.open(record) if record.enabled else "disabled"
         return "ready" if isinstance(opened, Upstream) else opened
-
-    def expire(self, _: str) -> None:
-        """Have `keep_fresh` load the upstreams anew, now."""
-        self._expired.set()
-
-    async def keep_fresh(self) -> None:
-        """Load the upstreams whenever they expired, and now and then in case nobody was told, until cancelled.
-
-        While the database is away, those in memory go on being used.
-        """
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._expired.wait(), _REFRESH_SECONDS)
-            self._expired.clear()
-            with suppress(DatabaseUnavailable):  # `health.watch` reports the database
-                await self.load()
 
     def _tell(self, faults: dict[str, Fault]) -> None:
         """Log what is left out against somebody's will, once."""

@@ -157,6 +157,7 @@ CORE_WITH_IO: Final = {
     "core/orm",
     "core/redis",
     "core/schema",
+    "core/snapshot",
 }
 KINDS_WITHOUT_IO: Final = {"door", "models", "schemas", "pure"}
 CORE_FOR_MODELS: Final = {"core/orm"}

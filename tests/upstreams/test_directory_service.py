@@ -7,9 +7,9 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
+from app.core import snapshot
 from app.core.crypto import SecretBox, derive_key
 from app.core.db import DatabaseUnavailable
-from app.upstreams import directory_service
 from tests.fixtures.own_servers import OwnServer
 from tests.fixtures.upstreams import SECOND_KEY, Managed
 from tests.fixtures.waiting import until
@@ -53,7 +53,7 @@ async def test_a_process_that_starts_has_them_and_those_from_the_environment_com
 
 
 async def test_a_notice_that_was_lost_is_made_up_for(managed: Managed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory_service, "_REFRESH_SECONDS", 0.05)
+    monkeypatch.setattr(snapshot, "REFRESH_SECONDS", 0.05)
     service: Any = managed.weir.wiring.upstream_admin._directory
     keeping = asyncio.create_task(service.keep_fresh())
     try:
