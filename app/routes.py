@@ -15,9 +15,11 @@ from app.budgets.spend_limit_router import router as spend_limits
 from app.errors import UnknownPath
 from app.gateway.audio_router import router as audio
 from app.gateway.explain_router import router as explain
+from app.gateway.front_door import Endpoint
 from app.gateway.operations_router import router as operations
 from app.gateway.passthrough_router import router as passthrough
 from app.gateway.responses_router import router as responses
+from app.gateway.router import MeteredRoute
 from app.gateway.router import router as gateway
 from app.gateway.schemas import ERRORS
 from app.gateway.socket_router import router as sockets
@@ -110,6 +112,17 @@ ROUTES = (
 
 DEPRECATIONS: Final[Mapping[str, Deprecation]] = {}
 """Routes that are going away, by path template such as `/v1/files/{file_id}`; each also says `deprecated=True`."""
+
+
+def metered_endpoints() -> dict[str, Endpoint]:
+    """Return the endpoints of metered routes whose paths are constant, by path."""
+    found = {
+        f"{mount.prefix}{route.path}": route.endpoint
+        for mount in ROUTES
+        for route in mount.router.routes
+        if isinstance(route, MeteredRoute) and route.methods == {"POST"} and "{" not in route.path
+    }
+    return {path: endpoint for path, endpoint in found.items() if path not in DEPRECATIONS}
 
 
 def _refuse_unknown_sockets(app: FastAPI) -> None:

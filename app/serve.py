@@ -96,7 +96,7 @@ def uvicorn_options(settings: Server) -> dict[str, object]:
     """Return how every process speaks HTTP and WebSocket."""
     return {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": "app.http_protocol:HttpProtocol",
         "ws": "app.socket_protocol:SocketProtocol",
         "ws_max_size": settings.socket_message_size_bytes_max,
         "ws_ping_interval": settings.socket_ping_seconds,

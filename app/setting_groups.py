@@ -71,7 +71,7 @@ class Http(Group):
     upload_size_bytes_max: int = Field(
         1_073_741_824, ge=1_024, le=1_099_511_627_776, description="Largest upload: a body that passes through unread."
     )
-    upload_timeout_seconds: Seconds = Field(30, description="Longest silence inside the body of an upload.")
+    upload_timeout_seconds: Seconds = Field(30, description="Longest silence inside the body of a request.")
     header_size_bytes_max: int = Field(32_768, ge=4_096, le=65_536, description="Largest header section, in bytes.")
     header_count_max: int = Field(100, ge=20, le=1_000, description="Largest number of request headers.")
     trusted_hosts: tuple[str, ...] = Field(
@@ -79,7 +79,7 @@ class Http(Group):
         description='Values of the Host header that are served; `*.example.org` and `*` work. JSON: `["a","b"]`.',
     )
     cors_origins: tuple[str, ...] = Field((), description="Origins that browsers may call from; none by default.")
-    gzip_size_bytes_min: int = Field(8_192, ge=256, description="Answers at least this long are compressed on request.")
+    gzip_size_bytes_min: int = Field(8_192, ge=256, description="Answers this long are compressed on request, but of metered calls.")
 
 
 class Server(Group):

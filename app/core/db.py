@@ -114,15 +114,21 @@ class Database:
 
     @asynccontextmanager
     async def _hot_place(self) -> AsyncIterator[None]:
+        if self._hot_places.locked():
+            await self._wait_for_hot_place()
+        else:
+            await self._hot_places.acquire()  # at once
+        try:
+            yield
+        finally:
+            self._hot_places.release()
+
+    async def _wait_for_hot_place(self) -> None:
         try:
             async with asyncio.timeout(self._settings.pool_timeout_seconds):
                 await self._hot_places.acquire()
         except TimeoutError:
             raise PoolTimeout(f"all {self._settings.hot_pool_size} connections for calls are in use") from None
-        try:
-            yield
-        finally:
-            self._hot_places.release()
 
     async def _take_hot(self) -> "asyncpg.Connection[asyncpg.Record]":
         """Return a connection that was used before, or a new one; one that the server has closed knows so."""

@@ -16,7 +16,7 @@ from app.gateway.token_count_service import TokenCounts
 from app.idempotency.key import KeyClaim, StoredAnswer
 from app.idempotency.service import IdempotencyService
 from app.money_errors import BudgetSpent, IdempotencyKeyInUse
-from app.prices.service import Bound, Ceiling, PriceService
+from app.prices.service import Bound, Ceiling, Ceilings, PriceService
 from app.setting_groups import Budgets as BudgetsSettings
 
 _NOTHING: Final = Nano(0)
@@ -122,37 +122,29 @@ class ReservationDesk:
         """Return the ceiling of an attempt and what it asks its budgets for, None where its model has no price."""
         if attempt.operation.is_free:
             return Ceiling(_NOTHING, None), Demand(_NOTHING, _NOTHING, _NOTHING)
-        model = self._priced_model(attempt)
-        ceiling = self._prices.ceiling(model, attempt.request.service_tier, bound, attempt.started_at)
-        return ceiling, None if ceiling.price_id is None else self._demand(attempt, bound, ceiling.nano)
+        ceilings = self._ceilings(attempt, bound)
+        ceiling = ceilings.most()
+        return ceiling, None if ceiling.price_id is None else self._demand(attempt, ceilings, ceiling.nano)
 
-    def _demand(self, attempt: Attempt, bound: Bound, ceiling_nano: Nano) -> Demand:
+    def _demand(self, attempt: Attempt, ceilings: Ceilings, ceiling_nano: Nano) -> Demand:
         if attempt.request.is_capped:
             return Demand(ceiling_nano, ceiling_nano, ceiling_nano)
-        capped, least = (
-            self._prices.ceiling(
-                self._priced_model(attempt),
-                attempt.request.service_tier,
-                bound._replace(output_tokens=cap),
-                attempt.started_at,
-            ).nano
-            for cap in (self._settings.output_tokens_default, self._settings.output_tokens_min)
-        )
         # A model may have a maximum below these caps.
-        capped = min(capped, ceiling_nano)
-        return Demand(ceiling_nano, capped, min(least, capped))
+        capped = min(ceilings.with_maximum(self._settings.output_tokens_default), ceiling_nano)
+        least = min(ceilings.with_maximum(self._settings.output_tokens_min), capped)
+        return Demand(ceiling_nano, capped, least)
 
     async def _cap(self, attempt: Attempt, bound: Bound, *, is_short: bool) -> None:
         """Set the maximum that the amount held pays for; where that is short, an exact count makes more of it."""
-        within = self._output_tokens_within(attempt, bound)
         if is_short and (counted := await self._counts.exact_bound(attempt.operation, attempt.request)) is not None:
-            within = self._output_tokens_within(attempt, counted)
+            bound = counted
+        within = self._ceilings(attempt, bound).output_tokens_within(attempt.ceiling_nano)
         attempt.output_tokens_cap = min(within, self._settings.output_tokens_default)
         attempt.body = attempt.operation.capped(attempt.body, attempt.output_tokens_cap)
 
-    def _output_tokens_within(self, attempt: Attempt, bound: Bound) -> int:
+    def _ceilings(self, attempt: Attempt, bound: Bound) -> Ceilings:
         model, service_tier = self._priced_model(attempt), attempt.request.service_tier
-        return self._prices.output_tokens_within(model, service_tier, bound, attempt.ceiling_nano, attempt.started_at)
+        return self._prices.ceilings(model, service_tier, bound, attempt.started_at)
 
     def _priced_model(self, attempt: Attempt) -> str:
         """Return the name under which the model has a price: its callers', or else its upstream's."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from app.deps import shows_key_in_docs
@@ -44,12 +45,12 @@ class MeteredCall(Response):
         gateway: GatewayService = http.app.state.wiring.gateway
         context = call_context(scope)
         caller = await authenticate_project(http)
-        request = self._operation.read(await http.body(), http.headers)
+        request = self._operation.read(await _body(receive), http.headers)
         # A plain call is finished for a caller who left: only its whole answer says what it cost. And so is one with an
         # idempotency key: its caller will ask again.
         is_relayed = request.streamed or isinstance(self._operation, Unread)
         is_cancelled = is_relayed and "idempotency-key" not in http.headers
-        inbound = Inbound(http.headers.raw, http.url.query)
+        inbound = Inbound(scope["headers"], scope["query_string"].decode("latin-1"))
         async with departure_cancels(receive, context) if is_cancelled else nullcontext():
             answer = await gateway.run(caller, self._operation, request, inbound, context)
             await send_answer(answer, send)
@@ -67,6 +68,18 @@ async def create_chat_completion(_: Request) -> Response:
     the receipt of the call, `GET /v1/requests/{id}`; `x-weir-cost-usd` on a plain answer is what it cost.
     """
     return MeteredCall(_CHAT)
+
+
+async def _body(receive: Receive) -> bytes:
+    """Return the request's whole body; raises ClientDisconnect when its caller leaves before that is here."""
+    pieces = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(pieces)
 
 
 async def send_answer(answer: Answer, send: Send) -> None:

@@ -1,8 +1,9 @@
-"""Refuses requests that are too large or meant for another host, before anything else has looked at them.
+"""Refuses requests that are too large, stop arriving or are meant for another host, before anything else sees them.
 
 Pure ASGI, inside CallMiddleware, so that the refusals have an id and a log line.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.error_handlers import refuse
 from app.errors import BodyTooLarge, HeadersTooLarge, InvalidRequest
 from app.observability.context import QUIET_PATHS
+from app.upload_errors import BodyTimeout
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
 _CONTENT_LENGTH_DIGITS_MAX: Final = 18
@@ -21,9 +23,10 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 class BodyLimit:
-    """Answers 413 to bodies that are too large, declared or counted, and 400 to a broken Content-Length.
+    """Answers 413 to bodies that are too large, declared or counted, 408 to those that stop, 400 to a wrong length.
 
-    At most *size_bytes_max*; for calls whose path *is_upload* tells to be one, *upload_size_bytes_max*.
+    At most *size_bytes_max*; for calls whose path *is_upload* tells to be one, *upload_size_bytes_max*. A body stops
+    when nothing of it comes for *timeout_seconds* while somebody waits for it.
     """
 
     def __init__(
@@ -33,14 +36,16 @@ class BodyLimit:
         size_bytes_max: int,
         upload_size_bytes_max: int = 0,
         is_upload: Callable[[str], bool] = lambda _: False,
+        timeout_seconds: float = 30.0,
     ) -> None:
         self.app = app
         self._size_bytes_max = size_bytes_max
         self._upload_size_bytes_max = upload_size_bytes_max
         self._is_upload = is_upload
+        self._timeout_seconds = timeout_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the call on, or answer 413 or 400; *receive* raises BodyTooLarge while an undeclared body is read."""
+        """Pass the call on, or answer 413 or 400; reading the body raises BodyTooLarge and BodyTimeout."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -53,12 +58,10 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         most = self._upload_size_bytes_max if self._is_upload(scope["path"]) else self._size_bytes_max
-        if declared is None:
-            await self.app(scope, _counted(receive, most), send)
-        elif declared > most:
+        if declared is not None and declared > most:
             await refuse(BodyTooLarge(most), scope, receive, send)
-        else:  # the server hands out no more bytes than were declared
-            await self.app(scope, receive, send)
+        else:
+            await self.app(scope, _bounded(receive, most, self._timeout_seconds), send)
 
 
 class HeaderLimit:
@@ -119,18 +122,26 @@ class TrustedHosts:
         return self._every_host or host in self._names or host.endswith(self._suffixes)
 
 
-def _counted(receive: Receive, size_bytes_max: int) -> Receive:
+def _bounded(receive: Receive, size_bytes_max: int, timeout_seconds: float) -> Receive:
     size_bytes = 0
+    is_whole = False
 
-    async def receive_counted() -> Message:
-        nonlocal size_bytes
-        message = await receive()
+    async def receive_bounded() -> Message:
+        nonlocal size_bytes, is_whole
+        if is_whole:  # from now on it is the client's departure that is waited for
+            return await receive()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                message = await receive()
+        except TimeoutError:
+            raise BodyTimeout(timeout_seconds) from None
+        is_whole = not message.get("more_body", False)
         size_bytes += len(message.get("body", b""))
         if size_bytes > size_bytes_max:
             raise BodyTooLarge(size_bytes_max)
         return message
 
-    return receive_counted
+    return receive_bounded
 
 
 def _declared_size_bytes(headers: RawHeaders) -> int | None:

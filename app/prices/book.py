@@ -1,9 +1,10 @@
 """Which price applies to a model at a moment: an immutable book, looked up in memory on the hot path. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from app.core.money import Nano
 from app.prices.rates import Rates
@@ -51,15 +52,18 @@ class Price:
         return (sum(rates), sum(self.rates))
 
 
+_Asked = tuple[str, str | None, int]
+"""A model, a tier, and how many moments at which some price begins to be valid have passed."""
+_REMEMBERED_MAX: Final = 10_000
 _Tiers = dict[str, tuple[Price, ...]]
 
 
 class Book:
-    """Every known price, immutable. Looking up costs a few dictionary reads; nothing is cached or awaited."""
+    """Every known price, immutable. What was looked up before is remembered until a price begins to be valid."""
 
-    __slots__ = ("_exact", "_prefix_lengths", "_prefixes")
+    __slots__ = ("_exact", "_found", "_moments", "_possible", "_prefix_lengths", "_prefixes")
 
-    def __init__(self, prices: Iterable[Price] = ()) -> None:
+    def __init__(self, prices: Sequence[Price] = ()) -> None:
         self._exact: dict[str, _Tiers] = {}
         self._prefixes: dict[str, _Tiers] = {}
         # Ascending, so that the last of equals is the one that `_newest` meets first.
@@ -70,6 +74,9 @@ class Book:
                 tiers = self._exact.setdefault(price.model, {})
             tiers[price.service_tier] = (price, *tiers.get(price.service_tier, ()))
         self._prefix_lengths = sorted({len(prefix) for prefix in self._prefixes}, reverse=True)
+        self._moments = sorted({price.valid_from for price in prices})
+        self._found: dict[_Asked, Price | None] = {}
+        self._possible: dict[_Asked, Sequence[Price]] = {}
 
     @property
     def models(self) -> list[str]:
@@ -84,11 +91,13 @@ class Book:
         a price of its own never gets cheaper by it: `flex` and `batch` cost what `default` does, any other tier (also
         one that is unknown here) what the model's dearest tier does. `Price.is_for` tells the two cases apart.
         """
-        tier = _canonical(service_tier)
-        for tiers in self._matching(model):
-            if price := _choose(tiers, tier, at):
-                return price
-        return None
+        asked = (model, service_tier, bisect_right(self._moments, at))
+        if asked not in self._found:
+            _make_room(self._found)
+            tier = _canonical(service_tier)
+            prices = (_choose(tiers, tier, at) for tiers in self._matching(model))
+            self._found[asked] = next(filter(None, prices), None)
+        return self._found[asked]
 
     def find_first(self, models: Sequence[str], service_tier: str | None, at: datetime) -> Price | None:
         """Return the price of the first of *models* that has one, of several names for what was called.
@@ -98,12 +107,19 @@ class Book:
         found = [price for model in models if (price := self.find(model, service_tier, at))]
         return min(found, key=_remoteness, default=None)
 
-    def find_possible(self, model: str, service_tier: str | None, at: datetime) -> list[Price]:
+    def find_possible(self, model: str, service_tier: str | None, at: datetime) -> Sequence[Price]:
         """Return every price that a request for *service_tier* may be charged by, none for an unpriced model.
 
         Without a tier, or with `auto`, the upstream's settings decide, and it may be any; a dearer one that has no
         capacity left is served as `default`.
         """
+        asked = (model, service_tier, bisect_right(self._moments, at))
+        if asked not in self._possible:
+            _make_room(self._possible)
+            self._possible[asked] = self._find_possible(model, service_tier, at)
+        return self._possible[asked]
+
+    def _find_possible(self, model: str, service_tier: str | None, at: datetime) -> Sequence[Price]:
         tier = _canonical(service_tier)
         names = {tier} if tier in _CHEAPER_TIERS else {tier, "default"}
         for tiers in self._matching(model):
@@ -120,6 +136,12 @@ class Book:
             # A name shorter than the prefix is cut to itself and cannot be that long a key.
             if tiers := self._prefixes.get(model[:length]):
                 yield tiers
+
+
+def _make_room(remembered: dict[_Asked, Any]) -> None:
+    """Forget everything when it is too much: models and tiers are names that callers choose."""
+    if len(remembered) >= _REMEMBERED_MAX:
+        remembered.clear()
 
 
 def _canonical(service_tier: str | None) -> str:

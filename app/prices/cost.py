@@ -1,7 +1,7 @@
 """The only cost arithmetic in Weir: what a call cost, and what it can cost at most. Pure, exact integers, no float."""
 
 from operator import mul
-from typing import Final
+from typing import Final, NamedTuple
 
 from app.core.money import Nano
 from app.prices.book import Price
@@ -28,26 +28,35 @@ def cost(price: Price, usage: Usage) -> Nano:
     return _nano(price, _sixtieths(rates, _billed(usage, rates), usage.audio_seconds))
 
 
-def ceiling(price: Price, bound: Usage) -> Nano:
-    """Return the most that a call can cost whose usage is consistent and in no count above *bound*.
+class CeilingLine(NamedTuple):
+    """The most that a call can cost, which grows with its output tokens along a straight line."""
+
+    price: Price
+    without_output: int
+    """What all but the output costs, in nano-dollars times `_PER`; and for each of its tokens, likewise:"""
+    per_output_token: int
+
+    def at(self, output_tokens: int) -> Nano:
+        """Return the ceiling of a call with so many output tokens, of all its choices together."""
+        return _nano(self.price, self.without_output + self.per_output_token * output_tokens)
+
+    def output_tokens_within(self, limit: Nano, most: int) -> int:
+        """Return with how many output tokens the ceiling is at most *limit*: no more than *most*."""
+        spare = (limit - self.price.per_request) * _PER - self.without_output
+        if spare < 0:
+            return 0
+        return min(most, spare // self.per_output_token) if self.per_output_token else most
+
+
+def ceiling_line(price: Price, bound: Usage) -> CeilingLine:
+    """Return the most that a call can cost whose usage is consistent and in no count but the output's above *bound*.
 
     Input may turn out to be cached or written to the cache whatever *bound* says; but audio, images and writes for
     twelve hours are only expected where *bound* has some.
     """
     bound = _not_negative(bound)
     rates = _dearest(price, bound)
-    return _nano(price, _sixtieths(rates, _bounded(bound, _output_total(bound)), bound.audio_seconds))
-
-
-def output_tokens_within(price: Price, bound: Usage, limit: Nano) -> int:
-    """Return how many of *bound*'s output tokens a call can have with a ceiling of at most *limit*."""
-    bound = _not_negative(bound)
-    rates = _dearest(price, bound)
-    tokens = _output_total(bound)
-    spare = (limit - price.per_request) * _PER - _sixtieths(rates, _bounded(bound, 0), bound.audio_seconds)
-    if spare < 0:
-        return 0
-    return min(tokens, spare // (60 * rates.output)) if rates.output else tokens
+    return CeilingLine(price, _sixtieths(rates, _bounded(bound), bound.audio_seconds), 60 * rates.output)
 
 
 def _nano(price: Price, sixtieths: int) -> Nano:
@@ -110,12 +119,12 @@ def _billed(usage: Usage, rates: Rates) -> _Counts:
     )
 
 
-def _bounded(bound: Usage, output_tokens: int) -> _Counts:
-    """Return the counts of *bound* to multiply with its dearest rates."""
+def _bounded(bound: Usage) -> _Counts:
+    """Return the counts of *bound* to multiply with its dearest rates, but for the output's."""
     audio = max(bound.input_audio_tokens, bound.cached_input_audio_tokens)
     image = max(bound.input_image_tokens, bound.cached_input_image_tokens)
     text = _input_total(bound) - audio - image
-    return (text, 0, 0, 0, audio, 0, image, 0, output_tokens, 0, 0, *_units(bound))
+    return (text, 0, 0, 0, audio, 0, image, 0, 0, 0, 0, *_units(bound))
 
 
 def _units(usage: Usage) -> _Counts:

@@ -1,6 +1,7 @@
 """The price book of this process: read from PostgreSQL, kept in memory, replaced as a whole when prices change."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -12,7 +13,7 @@ from app.core.money import NANO_MAX, Nano
 from app.core.snapshot import Snapshot
 from app.prices import repository
 from app.prices.book import OPERATOR_SOURCE, Book, Price
-from app.prices.cost import ceiling, cost, output_tokens_within
+from app.prices.cost import CeilingLine, ceiling_line, cost
 from app.prices.price_file import parse_prices, price_from_row
 from app.prices.usage import Usage
 
@@ -71,6 +72,9 @@ class Ceiling(NamedTuple):
     price_id: str | None
 
 
+_NONE: Final = Ceiling(Nano(0), None)
+
+
 class PriceService(Snapshot):
     """Looks up prices and costs; no I/O once loaded.
 
@@ -126,31 +130,12 @@ class PriceService(Snapshot):
         """Tell whether *model* has a price in any tier."""
         return bool(self._book.find_possible(model, None, at))
 
-    def ceiling(self, model: str, service_tier: str | None, bound: Bound, at: datetime) -> Ceiling:
-        """Return the most that a call within *bound* can cost; nothing where that is not known.
-
-        Each choice has at most the output that *bound* names, or else the model's maximum, or OUTPUT_TOKENS_DEFAULT.
-        """
+    def ceilings(self, model: str, service_tier: str | None, bound: Bound, at: datetime) -> "Ceilings":
+        """Return the most that a call within *bound* can cost, whatever maximum it gets."""
         if bound.is_unpriced:
-            return Ceiling(Nano(0), None)
-        ceilings = [
-            Ceiling(min(NANO_MAX, ceiling(price, _most(price, bound))), price.id)
-            for price in self._book.find_possible(model, service_tier, at)
-        ]
-        return max(ceilings, default=Ceiling(Nano(0), None))
-
-    def output_tokens_within(
-        self, model: str, service_tier: str | None, bound: Bound, limit: Nano, at: datetime
-    ) -> int:
-        """Return the most output tokens, for each choice, with which the ceiling of a call is at most *limit*.
-
-        Never more than *bound* or the model has; 0 also when the input alone costs more, so check that ceiling.
-        """
+            return Ceilings((), bound)
         found = self._book.find_possible(model, service_tier, at)
-        if not found:
-            return _output_tokens(None, bound)
-        totals = (output_tokens_within(price, _most(price, bound), limit) for price in found)
-        return max(0, min(totals) // bound.choices - bound.predicted_tokens)
+        return Ceilings([ceiling_line(price, _most(price, bound)) for price in found], bound)
 
     def charge(self, models: tuple[str, ...], service_tier: str | None, usage: Usage, at: datetime) -> Charge:
         """Return what *usage* costs at the price that `Book.find_first` has for *models* at *at*.
@@ -164,25 +149,66 @@ class PriceService(Snapshot):
         return Charge(Nano(0), None, ("model_not_priced",))
 
 
+class Ceilings:
+    """The most that one call can cost, by what each of its choices may have as a maximum of output tokens.
+
+    None of them costs anything where no price is known.
+    """
+
+    def __init__(self, lines: Sequence[CeilingLine], bound: Bound) -> None:
+        self._lines = lines
+        self._bound = bound
+
+    def most(self) -> Ceiling:
+        """Return the ceiling with the maximum of the bound, else of the model, else OUTPUT_TOKENS_DEFAULT."""
+        return max([self._at(line, _output_tokens(line.price, self._bound)) for line in self._lines], default=_NONE)
+
+    def with_maximum(self, output_tokens: int) -> Nano:
+        """Return the ceiling with a maximum of *output_tokens* for each choice."""
+        return max([self._at(line, output_tokens) for line in self._lines], default=_NONE).nano
+
+    def output_tokens_within(self, limit: Nano) -> int:
+        """Return the most output tokens, for each choice, with which the ceiling is at most *limit*.
+
+        Never more than the bound or the model has; 0 also when the input alone costs more, so check that ceiling.
+        """
+        bound = self._bound
+        if not self._lines:
+            return _output_tokens(None, bound)
+        totals = [
+            line.output_tokens_within(limit, _total(_output_tokens(line.price, bound), bound)) for line in self._lines
+        ]
+        return max(0, min(totals) // bound.choices - bound.predicted_tokens)
+
+    def _at(self, line: CeilingLine, output_tokens: int) -> Ceiling:
+        return Ceiling(min(NANO_MAX, line.at(_total(output_tokens, self._bound))), line.price.id)
+
+
 def _output_tokens(price: Price | None, bound: Bound) -> int:
     if bound.output_tokens is not None:
         return bound.output_tokens
     return (price.output_tokens_max if price else None) or OUTPUT_TOKENS_DEFAULT
 
 
+def _total(output_tokens: int, bound: Bound) -> int:
+    """Return the output tokens of all choices, with *output_tokens* as the maximum of each."""
+    return max(0, bound.choices * (output_tokens + bound.predicted_tokens))
+
+
 def _most(price: Price, bound: Bound) -> Usage:
-    """Return the most that a call within *bound* can use of the model that *price* is for."""
+    """Return the most that a call within *bound* can use of the model that *price* is for, but for its output.
+
+    Of its output there is as much as says whether some of it may be audio or images.
+    """
     input_tokens = bound.inputs * CONTEXT_TOKENS_DEFAULT if bound.fills_context else bound.input_tokens
     input_tokens = min(input_tokens, bound.inputs * (price.context_tokens_max or input_tokens))
-    output_tokens = bound.choices * (_output_tokens(price, bound) + bound.predicted_tokens)
     return bound.units._replace(
         input_tokens=input_tokens,
         cache_write_12h_tokens=input_tokens if bound.keeps_cache else 0,
         input_audio_tokens=input_tokens if bound.hears else 0,
         input_image_tokens=input_tokens if bound.sees else 0,
-        output_tokens=output_tokens,
-        output_audio_tokens=output_tokens if bound.speaks else 0,
-        output_image_tokens=output_tokens if bound.draws else 0,
+        output_audio_tokens=1 if bound.speaks else 0,
+        output_image_tokens=1 if bound.draws else 0,
     )
 
 

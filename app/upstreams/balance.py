@@ -43,6 +43,8 @@ class Order(NamedTuple):
 def order(plan: Plan, standing: Callable[[Target], Standing], random: Random) -> Order:
     """Return in which order the targets of *plan* are tried, by the *standing* of each and some luck."""
     candidates = [Candidate(target, standing(target)) for target in plan.targets]
+    if len(candidates) == 1 and candidates[0].standing.kind in _TRIED:
+        return Order(plan.targets, ())
     targets: list[Target] = []
     for _, of_model in groupby(candidates, key=lambda one: one.target.model):
         each = list(of_model)

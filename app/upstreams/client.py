@@ -67,13 +67,16 @@ class HttpAnswer(UpstreamAnswer):
 
     async def read_soon(self, patience_seconds: float) -> bytes | None:
         """Return the same, or None when nothing came for so long: then it can be asked again. Raises UpstreamFailed."""
+        content = self._response.content
         now = _now()
         if self._silent_until is None:
             self._silent_until = self._waits.between_chunks_at(now)
         asks_again_at = now + patience_seconds
         try:
-            async with asyncio.timeout_at(min(asks_again_at, self._silent_until)):
-                data = await self._response.content.readany()
+            data = content.read_nowait()  # of what is here already; to wait costs more
+            if not data and not content.at_eof():
+                async with asyncio.timeout_at(min(asks_again_at, self._silent_until)):
+                    data = await content.readany()
         except TimeoutError:
             if asks_again_at < self._silent_until:
                 return None

@@ -51,6 +51,24 @@ def test_a_price_counts_from_its_first_moment_until_a_newer_one_does() -> None:
     assert book.find("m", None, datetime(2025, 12, 31, tzinfo=UTC)) is None
 
 
+def test_what_was_looked_up_is_looked_up_anew_from_the_moment_on_at_which_a_price_begins() -> None:
+    old, new = price("m"), price("m", valid_from="2026-07-01")
+    book = Book([old, new])
+    for at, expected in ((NOW, old), (NOW, old), (NOW + timedelta(days=60), new), (NOW, old)):
+        assert book.find("m", None, at) is expected
+        assert book.find_possible("m", None, at) == [expected]
+
+
+def test_names_that_callers_choose_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.prices.book._REMEMBERED_MAX", 3)
+    book = Book([price("m")])
+    for number in range(10):
+        assert book.find(f"x{number}", None, NOW) is None
+        assert book.find_possible(f"x{number}", None, NOW) == []
+    assert (len(book._found), len(book._possible)) == (1, 1)
+    assert book.find("m", None, NOW) is not None
+
+
 def test_a_pattern_counts_while_the_exact_price_is_not_yet_valid() -> None:
     later, pattern = price("sim-a", valid_from="2027-01-01"), price("sim-*")
     assert Book([later, pattern]).find("sim-a", None, NOW) is pattern
@@ -59,7 +77,7 @@ def test_a_pattern_counts_while_the_exact_price_is_not_yet_valid() -> None:
 @pytest.mark.parametrize("tier", SERVICE_TIERS)
 def test_each_tier_has_its_own_price(tier: str) -> None:
     prices = {name: price("m", name, str(number)) for number, name in enumerate(SERVICE_TIERS, start=1)}
-    found = Book(prices.values()).find("m", tier, NOW)
+    found = Book(list(prices.values())).find("m", tier, NOW)
     assert found is prices[tier]
     assert found.is_for(tier)
 

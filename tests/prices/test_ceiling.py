@@ -120,7 +120,7 @@ def test_no_call_within_its_bound_costs_more_than_its_ceiling(tier: str | None, 
 
     charge = SERVICE.charge((model,), answered, usage, NOW)
 
-    assert charge.cost <= SERVICE.ceiling(model, tier, bound, NOW).nano
+    assert charge.cost <= SERVICE.ceilings(model, tier, bound, NOW).most().nano
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -128,7 +128,7 @@ def test_every_shipped_price_bounds_the_dearest_call_that_its_bound_allows(model
     """Every model, and not only those that were drawn: each kind of call with all of its tokens of the dearest kind."""
     for tier, answers in ANSWERED.items():
         for bound in (Bound(100_000, 1_000), Bound(300_000, 1_000, 2), Bound(9_000, None, hears=True, speaks=True)):
-            ceiling = SERVICE.ceiling(model, tier, bound, NOW)
+            ceiling = SERVICE.ceilings(model, tier, bound, NOW).most()
             for answered in answers:
                 found = SERVICE._book.find(model, answered, NOW)
                 assert found is not None
@@ -155,11 +155,12 @@ def test_the_output_that_fits_a_limit_is_the_most_that_does(
     limit = Nano(nano)
 
     def ceiling(output_tokens: int) -> int:
-        return SERVICE.ceiling(model, tier, bound._replace(output_tokens=output_tokens), NOW).nano
+        return SERVICE.ceilings(model, tier, bound._replace(output_tokens=output_tokens), NOW).most().nano
 
-    tokens = SERVICE.output_tokens_within(model, tier, bound, limit, NOW)
+    tokens = SERVICE.ceilings(model, tier, bound, NOW).output_tokens_within(limit)
 
     assert tokens >= 0
+    assert SERVICE.ceilings(model, tier, bound, NOW).with_maximum(tokens) == ceiling(tokens)
     if bound.output_tokens is not None:
         assert tokens <= bound.output_tokens
     if ceiling(0) > limit:
@@ -175,14 +176,14 @@ def test_a_plain_call_is_bounded_by_little_more_than_it_can_cost() -> None:
     # 1,000 tokens in, 500 out: 0.00015 + 0.0003 dollars by default, and 0.00025 + 0.0005 in the priority tier.
     bound = Bound(1_000, 500)
 
-    assert SERVICE.ceiling("gpt-4o-mini", "default", bound, NOW).nano == 450_000
-    assert SERVICE.ceiling("gpt-4o-mini", "flex", bound, NOW).nano == 450_000
-    assert SERVICE.ceiling("gpt-4o-mini", "priority", bound, NOW).nano == 750_000
+    assert SERVICE.ceilings("gpt-4o-mini", "default", bound, NOW).most().nano == 450_000
+    assert SERVICE.ceilings("gpt-4o-mini", "flex", bound, NOW).most().nano == 450_000
+    assert SERVICE.ceilings("gpt-4o-mini", "priority", bound, NOW).most().nano == 750_000
 
 
 @pytest.mark.parametrize("tier", [None, "", "auto"])
 def test_a_call_that_leaves_its_tier_to_the_upstream_is_bounded_by_the_dearest(tier: str | None) -> None:
-    ceiling = SERVICE.ceiling("gpt-4o-mini", tier, Bound(1_000, 500), NOW)
+    ceiling = SERVICE.ceilings("gpt-4o-mini", tier, Bound(1_000, 500), NOW).most()
 
     assert ceiling.nano == 750_000
     assert ceiling.price_id is not None
@@ -190,7 +191,7 @@ def test_a_call_that_leaves_its_tier_to_the_upstream_is_bounded_by_the_dearest(t
 
 
 def test_each_choice_has_its_own_output_and_the_input_is_billed_once() -> None:
-    one, four = (SERVICE.ceiling("gpt-4o-mini", "default", Bound(1_000, 500, n), NOW).nano for n in (1, 4))
+    one, four = (SERVICE.ceilings("gpt-4o-mini", "default", Bound(1_000, 500, n), NOW).most().nano for n in (1, 4))
 
     assert four - one == 3 * 300_000
 
@@ -198,17 +199,17 @@ def test_each_choice_has_its_own_output_and_the_input_is_billed_once() -> None:
 def test_a_call_without_a_maximum_is_bounded_by_its_model_and_else_by_a_default() -> None:
     service = service_with(price(), price("with-maximum", output_tokens_max=100))
 
-    assert service.ceiling("m", "default", Bound(0, None), NOW).nano == OUTPUT_TOKENS_DEFAULT * 1_000
-    assert service.ceiling("with-maximum", "default", Bound(0, None), NOW).nano == 100 * 1_000
-    assert service.ceiling("with-maximum", "default", Bound(0, 0), NOW).nano == 0
+    assert service.ceilings("m", "default", Bound(0, None), NOW).most().nano == OUTPUT_TOKENS_DEFAULT * 1_000
+    assert service.ceilings("with-maximum", "default", Bound(0, None), NOW).most().nano == 100 * 1_000
+    assert service.ceilings("with-maximum", "default", Bound(0, 0), NOW).most().nano == 0
 
 
 def test_input_that_cannot_fit_into_the_model_is_not_held_against_a_call() -> None:
     service = service_with(price(context_tokens_max=1_000), price("boundless"))
 
-    assert service.ceiling("m", "default", Bound(5_000, 0), NOW).nano == 1_000 * 1_000
-    assert service.ceiling("m", "default", Bound(10, 0, fills_context=True), NOW).nano == 1_000 * 1_000
-    boundless = service.ceiling("boundless", "default", Bound(10, 0, fills_context=True), NOW).nano
+    assert service.ceilings("m", "default", Bound(5_000, 0), NOW).most().nano == 1_000 * 1_000
+    assert service.ceilings("m", "default", Bound(10, 0, fills_context=True), NOW).most().nano == 1_000 * 1_000
+    boundless = service.ceilings("boundless", "default", Bound(10, 0, fills_context=True), NOW).most().nano
     assert boundless == CONTEXT_TOKENS_DEFAULT * 1_000
 
 
@@ -216,36 +217,36 @@ def test_a_predicted_output_may_be_billed_beside_the_maximum() -> None:
     service = service_with(price())
     bound = Bound(0, 100, predicted_tokens=50)
 
-    assert service.ceiling("m", "default", bound, NOW).nano == 150 * 1_000
-    assert service.output_tokens_within("m", "default", bound, Nano(70 * 1_000), NOW) == 20
-    assert service.output_tokens_within("m", "default", bound, Nano(40 * 1_000), NOW) == 0
+    assert service.ceilings("m", "default", bound, NOW).most().nano == 150 * 1_000
+    assert service.ceilings("m", "default", bound, NOW).output_tokens_within(Nano(70 * 1_000)) == 20
+    assert service.ceilings("m", "default", bound, NOW).output_tokens_within(Nano(40 * 1_000)) == 0
 
 
 def test_a_search_and_the_fee_of_a_request_are_part_of_the_ceiling() -> None:
     service = service_with(price(per_unit_usd={"web_searches": "0.01"}, per_request_usd="0.025"))
 
-    assert service.ceiling("m", "default", Bound(0, 0, units=Usage(web_searches=2)), NOW).nano == 45_000_000
+    assert service.ceilings("m", "default", Bound(0, 0, units=Usage(web_searches=2)), NOW).most().nano == 45_000_000
 
 
 def test_a_model_without_a_price_has_no_ceiling_and_every_output_fits() -> None:
     service = service_with()
 
-    assert service.ceiling("m", None, Bound(10, 10), NOW) == (0, None)
-    assert service.output_tokens_within("m", None, Bound(10, 10), Nano(0), NOW) == 10
-    assert service.output_tokens_within("m", None, Bound(10, None), Nano(0), NOW) == OUTPUT_TOKENS_DEFAULT
+    assert service.ceilings("m", None, Bound(10, 10), NOW).most() == (0, None)
+    assert service.ceilings("m", None, Bound(10, 10), NOW).output_tokens_within(Nano(0)) == 10
+    assert service.ceilings("m", None, Bound(10, None), NOW).output_tokens_within(Nano(0)) == OUTPUT_TOKENS_DEFAULT
 
 
 def test_an_absurd_ceiling_still_fits_the_database() -> None:
     service = service_with(price(rates={"input": "999999999"}))
 
-    assert service.ceiling("m", None, Bound(10**15, 10**7, 128), NOW).nano == NANO_MAX
+    assert service.ceilings("m", None, Bound(10**15, 10**7, 128), NOW).most().nano == NANO_MAX
 
 
 def test_a_price_for_every_model_bounds_the_unpriced_and_charges_no_other() -> None:
     anything = price("*", rates={"input": "100"})
     service = service_with(anything, price("asked"))
 
-    assert service.ceiling("unheard-of", None, Bound(1, 0), NOW) == (100_000, anything.id)
+    assert service.ceilings("unheard-of", None, Bound(1, 0), NOW).most() == (100_000, anything.id)
     assert service.charge(("unheard-of-1", "unheard-of"), None, Usage(input_tokens=1), NOW).price is anything
     # An upstream may answer with a name that nobody has priced.
     assert service.charge(("unheard-of-1", "asked"), None, Usage(input_tokens=1), NOW).cost == 1_000

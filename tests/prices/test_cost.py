@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.core.money import Nano
 from app.prices.book import Price
-from app.prices.cost import ceiling, cost, output_tokens_within
+from app.prices.cost import ceiling_line, cost
 from app.prices.price_file import price_from_row
 from app.prices.rates import MILLION_DIMENSIONS, UNIT_DIMENSIONS
 from app.prices.usage import Usage
@@ -22,6 +22,18 @@ CACHED_PARTS = ("cached_input_audio_tokens", "cached_input_image_tokens")
 def price(rates: Mapping[str, str], **fields: Any) -> Price:
     row = {"model": "m", "service_tier": "default", "valid_from": "2026-01-01", "source": "test", "rates": rates}
     return price_from_row({**row, **fields})
+
+
+def ceiling(of: Price, bound: Usage) -> int:
+    return ceiling_line(of, bound).at(output_total(bound))
+
+
+def output_tokens_within(of: Price, bound: Usage, limit: Nano) -> int:
+    return ceiling_line(of, bound).output_tokens_within(limit, output_total(bound))
+
+
+def output_total(bound: Usage) -> int:
+    return max(bound.output_tokens, bound.reasoning_tokens, bound.output_audio_tokens + bound.output_image_tokens)
 
 
 GPT_4O = price({"input": "2.50", "cached_input": "1.25", "output": "10.00"})
