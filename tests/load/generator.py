@@ -90,6 +90,35 @@ async def load(port: int, request: bytes, *, connections: int, seconds: float) -
     return result
 
 
+async def paced(port: int, request: bytes, calls_per_second: float, seconds: float) -> Result:
+    """Send *request* at a steady rate, however long answers take; a latency counts from when its call was due."""
+    loop = asyncio.get_running_loop()
+    result = Result()
+    idle: list[_Connection] = []
+    started = time.perf_counter()
+
+    async def run(due: float) -> None:
+        connection = idle.pop() if idle else (await loop.create_connection(_Connection, "127.0.0.1", port))[1]
+        is_ok = await connection.call(request)
+        result.latencies.append(time.perf_counter() - due)
+        result.calls += 1
+        if is_ok:
+            idle.append(connection)
+        else:
+            result.failures += 1
+
+    running = []
+    for number in range(int(calls_per_second * seconds)):
+        due = started + number / calls_per_second
+        await asyncio.sleep(due - time.perf_counter())
+        running.append(asyncio.create_task(run(due)))
+    await asyncio.gather(*running)
+    for connection in idle:
+        connection.close()
+    result.seconds = time.perf_counter() - started
+    return result
+
+
 def chat_request(port: int, key: str, body: bytes) -> bytes:
     """Return the bytes of one chat completion request."""
     head = (

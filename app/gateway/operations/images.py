@@ -125,10 +125,7 @@ class ImageEdits(_Images):
             required(document, "images", list)
             form = None
         else:
-            form = read_form(body, headers.get("content-type"), headers.get("content-encoding"))
-            document = form.read(_FIELDS)
-            if not form.files("image"):
-                raise MissingParameter("image")
+            form, document = _read_form(body, headers)
         required(document, "prompt", str)
         return self._request(document, find_model(document, _GPT_IMAGE), body, form)
 
@@ -141,10 +138,7 @@ class ImageVariations(_Images):
 
     def read(self, body: bytes, headers: Mapping[str, str]) -> MeteredRequest:
         """Return the request in *body*; raises a Refusal that says what is wrong with it and where."""
-        form = read_form(body, headers.get("content-type"), headers.get("content-encoding"))
-        document = form.read(_FIELDS)
-        if not form.files("image"):
-            raise MissingParameter("image")
+        form, document = _read_form(body, headers)
         return self._request(document, find_model(document, _DALL_E), body, form)
 
 
@@ -158,3 +152,10 @@ def _read_json(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
     document = read_object(body, headers.get("content-type"), headers.get("content-encoding"))
     refuse_ambiguous(body, document, _FIELDS.keys() | {"images", *_OVERLAYS})
     return document
+
+
+def _read_form(body: bytes, headers: Mapping[str, str]) -> tuple[Form, dict[str, Any]]:
+    form = read_form(body, headers.get("content-type"), headers.get("content-encoding"))
+    if not form.files("image"):
+        raise MissingParameter("image")
+    return form, form.read(_FIELDS)
