@@ -27,7 +27,7 @@ test: $(VENV)/.dev $(VENV)/.openai2 ## Run every test that needs nothing but Pyt
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
 
 .PHONY: test-all
-test-all: $(VENV)/.dev ## Install the Debian and npm parts some tests use (as root), then run all tests
+test-all: $(VENV)/.dev $(VENV)/.frameworks ## Install all that some tests use (Debian's parts as root), then run all tests
 	@tests/install-parts
 	@$(MAKE) test
 
@@ -55,6 +55,8 @@ bench: $(VENV)/.dev ## Measure what a call costs, relative to a bare relay in th
 	@$(BIN)/python -m tests.load.bench
 	@$(BIN)/python -m tests.load.money
 	@$(BIN)/python -m tests.load.limits
+	@$(BIN)/python -m tests.load.streams
+	@$(BIN)/python -m tests.load.black_hole
 
 .PHONY: torture
 torture: $(VENV)/.dev ## Kill everything for ten minutes and audit the books (TORTURE_ARGS="--seed 7 --seconds 60")
@@ -78,6 +80,7 @@ lock: $(VENV)/.installer ## Pin and hash the newest versions that fit into requi
 	@$(LOCK) pyproject.toml -o requirements/runtime.lock
 	@$(LOCK) requirements/dev.in pyproject.toml -o requirements/dev.lock
 	@$(LOCK) requirements/openai2.in -o requirements/openai2.lock
+	@$(LOCK) requirements/frameworks.in -o requirements/frameworks.lock
 
 .PHONY: clean
 clean: ## Remove the virtual environment and the caches (never .weir, which holds data)
@@ -108,4 +111,11 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.runtime
 $(VENV)/.openai2: requirements/openai2.lock $(VENV)/.runtime
 	@rm -rf $@
 	@$(UV) --target $@ --require-hashes -r requirements/openai2.lock
+	@touch $@
+
+# The same for LangChain and the others, whose versions of what they need are not Weir's.
+$(VENV)/.frameworks: requirements/frameworks.lock $(VENV)/.runtime
+	@echo "Installing the frameworks that some tests use ..."
+	@rm -rf $@
+	@$(UV) --target $@ --require-hashes -r requirements/frameworks.lock
 	@touch $@

@@ -14,7 +14,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import error_handlers, routes
-from app.gateway.front_door import FrontDoor
+from app.gateway.front_router import FrontDoor
 from app.gateway.passthrough import PassedPaths
 from app.observability import sentry
 from app.observability.lifecycle import DeprecationHeaders

@@ -15,7 +15,7 @@ from app.budgets.spend_limit_router import router as spend_limits
 from app.errors import UnknownPath
 from app.gateway.audio_router import router as audio
 from app.gateway.explain_router import router as explain
-from app.gateway.front_door import Endpoint
+from app.gateway.front_router import Endpoint
 from app.gateway.operations_router import router as operations
 from app.gateway.passthrough_router import router as passthrough
 from app.gateway.responses_router import router as responses

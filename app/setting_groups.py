@@ -79,7 +79,9 @@ class Http(Group):
         description='Values of the Host header that are served; `*.example.org` and `*` work. JSON: `["a","b"]`.',
     )
     cors_origins: tuple[str, ...] = Field((), description="Origins that browsers may call from; none by default.")
-    gzip_size_bytes_min: int = Field(8_192, ge=256, description="Answers this long are compressed on request, but of metered calls.")
+    gzip_size_bytes_min: int = Field(
+        8_192, ge=256, description="Answers this long are compressed on request, but of metered calls."
+    )
 
 
 class Server(Group):

@@ -19,6 +19,7 @@ from app.gateway.attempt import Attempt, CallAttempt
 from app.gateway.body import json_object
 from app.gateway.operations.operation import Whole
 from app.gateway.settlement import Settlement
+from app.upstream_errors import UpstreamBusy
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.failure import UPSTREAM_CREDENTIAL_STATUSES, UpstreamFailed, Verdict, of_answer, of_failure
 from app.upstreams.headers import to_caller
@@ -27,6 +28,7 @@ from app.upstreams.retry_after import retry_after_seconds, should_retry
 CLIENT_CLOSED_REQUEST: Final = 499
 """Nginx's status for a caller that left before there was an answer; nobody ever sees it but the ledger."""
 _TEXT_CHARACTERS_MAX: Final = 256
+_ROOM_AFTER_SECONDS: Final = 1
 
 
 class Refused(NamedTuple):
@@ -98,7 +100,9 @@ def lost(attempt: Attempt, failure: UpstreamFailed, settlement: Settlement) -> O
     """
     name = attempt.target.upstream.name
     error: Operational
-    if failure.failure == "timed_out":
+    if failure.failure == "no_room":
+        error = UpstreamBusy("All connections that Weir may have to upstreams are in use.", _ROOM_AFTER_SECONDS)
+    elif failure.failure == "timed_out":
         error = UpstreamTimeout(f"The upstream '{name}' did not answer in time.")
     elif failure.failure == "nonsense":
         error = UpstreamAnsweredNonsense(f"The upstream '{name}' sent an answer that cannot be read.")

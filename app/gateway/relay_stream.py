@@ -52,14 +52,17 @@ async def _relay(
     """Yield what the caller gets. Closing this generator closes the upstream's connection and settles."""
     stream = attempt.operation.stream(attempt.request)
     error: Operational | None = None
+    spoke_at = monotonic_seconds()
     try:
         while data != b"":
-            if data is None:
-                yield _KEEP_ALIVE  # between two events: only whole ones are relayed
-            elif piece := stream.feed(data):
+            if data and (piece := stream.feed(data)):
                 await settlement.keep(attempt, stream.take_stored())
                 yield attempt.recorded(piece)
-            data = await _read_soon(attempt, answer, keep_alive_seconds)
+                spoke_at = monotonic_seconds()
+            elif monotonic_seconds() - spoke_at >= keep_alive_seconds:  # perhaps there is a part of an event
+                yield _KEEP_ALIVE  # between two events: only whole ones are relayed
+                spoke_at = monotonic_seconds()
+            data = await _read_soon(attempt, answer, max(0.0, spoke_at + keep_alive_seconds - monotonic_seconds()))
         if piece := stream.finish():
             yield attempt.recorded(piece)
         if not stream.is_done:

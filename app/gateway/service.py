@@ -21,8 +21,8 @@ from app.observability.context import CallContext
 from app.upstreams.routing import Target
 from app.upstreams.service import UpstreamService
 
-_SDK_SAYS: Final = (b"x-stainless-retry-count", b"x-stainless-read-timeout")
-"""How often the caller's SDK has sent the call before, and how long it waits for an answer."""
+_SDK_SAYS: Final = (b"x-stainless-retry-count", b"x-stainless-read-timeout", b"user-agent")
+"""How often the caller's SDK has sent the call before, how long it waits for an answer, and which one it is."""
 
 
 class GatewayService:

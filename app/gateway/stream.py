@@ -5,6 +5,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import re
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
@@ -17,7 +18,9 @@ from app.prices.usage import Usage
 _EVENT_ENDS: Final = (b"\n\n", b"\n\r\n")
 _EVENT_END_BYTES: Final = 3
 _BETWEEN_EVENTS: Final = re.compile(rb"\n(?:\r?\n)+")
-_RELAYED_BYTES_MAX: Final = 32_768
+_RELAYED_BYTES_MAX: Final = 8_192
+_PACKED_MAX: Final = 8
+_PACKED_BYTES_MAX: Final = 32_768
 
 
 class StoredObject(NamedTuple):
@@ -59,6 +62,8 @@ class EventStream(ABC):
         self._stored_taken = 0
         self._pending = bytearray()
         self._relayed = bytearray()
+        self._packed: list[bytes] = []
+        """What was relayed before that, small: most streams end with their usage, and so are never counted."""
         self._counted_tokens = 0
 
     @abstractmethod
@@ -93,7 +98,7 @@ class EventStream(ABC):
             block = self._read(block)
         self._relayed += block
         if len(self._relayed) > _RELAYED_BYTES_MAX:
-            self._count_relayed()
+            self._pack_relayed()
         self.is_done = self.is_done or self.END.search(block) is not None
         return block
 
@@ -121,11 +126,20 @@ class EventStream(ABC):
                 kept.append(event)
         return b"".join(kept)
 
+    def _pack_relayed(self) -> None:
+        if len(self._relayed) > _PACKED_BYTES_MAX or len(self._packed) == _PACKED_MAX:
+            self._count_relayed()
+        else:
+            self._packed.append(zlib.compress(self._relayed, 1))
+            self._relayed.clear()
+
     def _count_relayed(self) -> None:
-        for event in _events(bytes(self._relayed)):
-            document = _parse(event)
-            if document is not None:
-                self._counted_tokens += self.tokens_of(document)
+        for block in (*map(zlib.decompress, self._packed), bytes(self._relayed)):
+            for event in _events(block):
+                document = _parse(event)
+                if document is not None:
+                    self._counted_tokens += self.tokens_of(document)
+        self._packed.clear()
         self._relayed.clear()
 
 

@@ -11,6 +11,7 @@ import orjson
 from app.simulator.fields import Document, find_number, find_object, read_flag, read_objects, read_text
 from app.simulator.refusal import Refusal, invalid_type, invalid_value, missing_parameter
 from app.simulator.text import count_tokens
+from app.simulator.tool_choice import choose_function
 
 _OUTPUT_TOKENS_MAX: Final = 10_000_000
 _CHOICES_MAX: Final = 128
@@ -55,7 +56,7 @@ def read_chat_request(document: Document) -> ChatRequest:
         output_tokens_max=_read_maximum(document),
         stream=stream,
         include_usage=include_usage,
-        tool=_choose_tool(document, tools) if messages[-1]["role"] == "user" else None,
+        tool=_choose_tool(document, tools, messages),
         schema=_read_schema(document),
     )
 
@@ -119,19 +120,16 @@ def _read_tools(document: Document) -> list[Document]:
     return tools
 
 
-def _choose_tool(document: Document, tools: list[Document]) -> Document | None:
-    """Return the function that `tool_choice` names, else the first one; custom tools are never called."""
-    choice = document.get("tool_choice")
+def _choose_tool(document: Document, tools: list[Document], messages: list[Document]) -> Document | None:
     functions: list[Document] = [tool["function"] for tool in tools if tool["type"] == "function"]
-    if choice == "none" or not functions:
-        return None
-    named = choice.get("function") if isinstance(choice, dict) else None
-    if isinstance(named, dict):
-        for function in functions:
-            if function["name"] == named.get("name"):
-                return function
-        raise invalid_value("tool_choice", "Invalid value for 'tool_choice': the function is not among the tools.")
-    return functions[0]
+    is_asked = messages[-1]["role"] == "user"
+    return choose_function(document.get("tool_choice"), functions, _called(messages), is_asked=is_asked)
+
+
+def _called(messages: list[Document]) -> set[str]:
+    """Return the names of the functions that *messages* tell of."""
+    calls = [call for message in messages for call in read_objects(message, "tool_calls")]
+    return {str((find_object(call, "function") or {}).get("name")) for call in calls}
 
 
 def _read_schema(document: Document) -> Any:

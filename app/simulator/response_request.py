@@ -13,6 +13,7 @@ from app.simulator.chat_request import ChatRequest
 from app.simulator.fields import Document, find_number, find_object, read_flag, read_objects
 from app.simulator.refusal import invalid_type, missing_parameter
 from app.simulator.text import count_tokens
+from app.simulator.tool_choice import choose_function
 
 HOSTED: Final = {
     "web_search": "web_search_call",
@@ -52,6 +53,8 @@ def read_response_request(document: Document, tokens_of_previous: Callable[[str]
     tokens = sum(_ITEM_TOKENS + sum(map(count_tokens, each)) for each in texts) + _media_tokens(items)
     tokens += count_tokens(str(document.get("instructions") or "")) + _ITEM_TOKENS
     tokens += count_tokens(orjson.dumps(tools).decode()) if tools else 0
+    called = {str(item.get("name")) for item in items if item.get("type") == "function_call"}
+    is_asked = bool(items) and items[-1].get("role") == "user"
     previous = document.get("previous_response_id")
     schema = (find_object(document, "text") or {}).get("format") or {}
     chat = ChatRequest(
@@ -61,7 +64,7 @@ def read_response_request(document: Document, tokens_of_previous: Callable[[str]
         output_tokens_max=find_number(document, "max_output_tokens", 1, _NUMBER_MAX),
         stream=read_flag(document, "stream"),
         include_usage=False,
-        tool=functions[0] if functions and items and items[-1].get("role") == "user" else None,
+        tool=choose_function(document.get("tool_choice"), functions, called, is_asked=is_asked),
         schema=(schema.get("schema") or {"type": "object"}) if schema.get("type") == "json_schema" else None,
     )
     return ResponseRequest(

@@ -38,6 +38,14 @@ class RetryBudget:
         return True
 
 
+def repeats_silently(user_agent: str) -> bool:
+    """Tell whether a caller's SDK sends failed calls again, without saying so, whatever `x-should-retry` says.
+
+    Each of its tries is then sent to an upstream once: Vercel's AI SDK makes three.
+    """
+    return "ai-sdk/" in user_agent
+
+
 def attempts_allowed(sdk_retry_count: int | None, attempts_max: int) -> int:
     """Return how often one call may be sent to one upstream.
 

@@ -32,6 +32,7 @@ from app.upstreams.headers import to_upstream
 from app.upstreams.health import Health
 from app.upstreams.model_list import alias_object, named
 from app.upstreams.providers.registry import address, credential_headers
+from app.upstreams.retry_budget import repeats_silently
 from app.upstreams.routing import Plan, Target, Upstream, plan
 from app.upstreams.ticket import Ticket
 from app.upstreams.tries import Tries, TryRules, nowhere
@@ -39,6 +40,8 @@ from app.upstreams.tries import Tries, TryRules, nowhere
 _log: Final = structlog.get_logger()
 # One upstream that hangs must not keep the models of the others from being listed.
 _MODELS_TIMEOUT_SECONDS: Final = 10.0
+# Signs that a name in a path may have as they are (RFC 3986, section 3.3): OpenAI's SDKs spell `ft:gpt-4o` so.
+_PLAIN_SIGNS: Final = "!$&'()*+,;=:@"
 
 
 class CallRules(NamedTuple):
@@ -102,12 +105,20 @@ class UpstreamService:
         """Believe every upstream to be well, as after a start."""
         self._calls.health.keep(())
 
-    def tries(self, plan: Plan, sdk_retry_count: str | None, read_timeout_seconds: str | None = None) -> Tries:
+    def tries(
+        self,
+        plan: Plan,
+        sdk_retry_count: str | None,
+        read_timeout_seconds: str | None = None,
+        user_agent: str | None = None,
+    ) -> Tries:
         """Return the way of one call through *plan*, which nobody has gone yet.
 
         What its SDK says in `x-stainless-retry-count` and `x-stainless-read-timeout` is given as it came.
         """
         count = int(sdk_retry_count) if sdk_retry_count and sdk_retry_count.isdecimal() else None
+        if count is None and repeats_silently(user_agent or ""):
+            count = 1
         within = self._calls.total_timeout_seconds
         if read_timeout_seconds and read_timeout_seconds.replace(".", "", 1).isdecimal():
             within = min(within, float(read_timeout_seconds))
@@ -203,9 +214,8 @@ class UpstreamService:
             if target.model != model:
                 break
             try:
-                document = await self._get(
-                    target.upstream, f"/models/{quote(target.sent_model, safe='')}", raw, context
-                )
+                name = quote(target.sent_model, safe=_PLAIN_SIGNS)
+                document = await self._get(target.upstream, f"/models/{name}", raw, context)
             except Operational as error:
                 missed = error
                 continue

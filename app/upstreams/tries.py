@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from app.errors import Operational
 from app.upstream_errors import UpstreamBusy, UpstreamUnavailable
 from app.upstreams.balance import Order, order
-from app.upstreams.failure import Verdict
+from app.upstreams.failure import RETRY_AFTER_SECONDS_MAX, Verdict
 from app.upstreams.health import Health
 from app.upstreams.retry_budget import attempts_allowed, backoff_seconds, fits, forbids_sdk_retry
 from app.upstreams.routing import Plan, Target
@@ -94,9 +94,9 @@ class Tries:
                 return Next(elsewhere[0], 0.0, is_again=False)
         tried = self._tried[target.upstream.name]
         if verdict.again and tried < attempts_allowed(self._rules.sdk_retry_count, self._rules.attempts_max):
-            pause = backoff_seconds(tried, retry_after_seconds, self._random)
-            pause = max(pause, self._health.standing(target, now).until - now)
-            if fits(pause, now, self._rules.deadline):
+            closed_seconds = self._health.standing(target, now).until - now  # its breaker may just have opened
+            pause = max(closed_seconds, backoff_seconds(tried, retry_after_seconds, self._random))
+            if closed_seconds <= RETRY_AFTER_SECONDS_MAX and fits(pause, now, self._rules.deadline):
                 return Next(target, pause, is_again=True)
         return None
 

@@ -16,6 +16,7 @@ LAYERS: Final = {
         "doctor",
         "first_run",
         "gunicorn_conf",
+        "http_protocol",
         "limiting",
         "local",
         "main",

@@ -104,3 +104,28 @@ async def test_a_web_page_with_an_error_status_keeps_its_status_and_its_advice(w
     assert "<html" not in answer.text
     [entry] = await weir.entries()
     assert (entry["ending"], entry["outcome"], entry["status"]) == ("released", "upstream_refused", status)
+
+
+@pytest.mark.parametrize(
+    ("path", "request_body"),
+    [
+        ("chat/completions", {**HELLO, "temperature": 0}),
+        ("chat/completions", {**HELLO, "stream": True}),
+        ("embeddings", {"model": "text-embedding-3-small", "input": "Say hello."}),
+        ("responses", {"model": "gpt-4o-mini", "input": "Say hello."}),
+    ],
+    ids=["chat", "streamed", "embeddings", "responses"],
+)
+async def test_an_error_that_says_it_is_a_success_comes_as_it_came_and_is_not_kept_for_others(
+    canned_weir: RunningWeir, canned: CannedUpstream, path: str, request_body: dict[str, Any]
+) -> None:
+    body = b'{"error": {"message": "The provider has failed.", "code": 502}}'
+    canned.answers_json(body)
+    async with canned_weir.http() as client:
+        for _ in range(2):
+            answer = await client.post(f"/v1/{path}", json=request_body, headers={"x-weir-cache": "on"})
+            assert (answer.status_code, answer.content) == (200, body)
+    assert len(canned.requests) == 2
+    for entry in await canned_weir.entries():
+        assert (entry["ending"], entry["outcome"], entry["status"]) == ("estimated", "no_usage", 200)
+        assert (entry["input_tokens"] > 0, entry["output_tokens"]) == (True, 0)

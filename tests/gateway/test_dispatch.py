@@ -160,11 +160,14 @@ async def test_an_upstream_that_fails_sees_one_call_of_an_sdk_three_times_and_no
     assert endings(await weir2.entries()) == [("openai", "released", 500)] * 3
 
 
-async def test_a_call_that_its_sdk_repeats_is_not_repeated_here(weir2: RunningWeir, canned: CannedUpstream) -> None:
+@pytest.mark.parametrize("says", [{"x-stainless-retry-count": "1"}, {"user-agent": "ai/6.0 ai-sdk/openai/3.0"}])
+async def test_a_call_that_its_sdk_repeats_is_not_repeated_here(
+    weir2: RunningWeir, canned: CannedUpstream, says: dict[str, str]
+) -> None:
     only_first(weir2)
     refuses(canned, 500)
 
-    answer = await ask(weir2, headers={"x-stainless-retry-count": "1"})
+    answer = await ask(weir2, headers=says)
 
     assert answer.status_code == 500
     assert "x-should-retry" not in answer.headers

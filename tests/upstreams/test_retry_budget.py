@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.upstreams.retry_budget import RetryBudget, attempts_allowed, backoff_seconds, fits, forbids_sdk_retry
+from app.upstreams.retry_budget import (
+    RetryBudget,
+    attempts_allowed,
+    backoff_seconds,
+    fits,
+    forbids_sdk_retry,
+    repeats_silently,
+)
 
 SDK_TRIES = 3
 
@@ -55,6 +62,11 @@ def test_an_upstream_that_always_fails_sees_one_sdk_call_three_times_at_most(att
 def test_a_call_of_no_sdk_is_tried_as_often_as_is_set() -> None:
     assert attempts_allowed(None, 3) == attempts_allowed(0, 3) == 3
     assert attempts_allowed(1, 3) == 1
+
+
+def test_an_sdk_that_says_nothing_of_its_retries_is_known_by_its_name() -> None:
+    assert repeats_silently("ai-sdk/openai/3.0.10 ai/6.0.326 ai-sdk/provider-utils/4.0.1 runtime/node.js/v20")
+    assert not repeats_silently("OpenAI/Python 3.54.0")
 
 
 def test_pauses_double_below_a_ceiling_and_come_after_what_the_upstream_asks_for() -> None:

@@ -109,6 +109,22 @@ def test_nothing_begins_after_the_deadline_and_no_pause_goes_beyond_it() -> None
     assert alone.next(A, status(429, retry_after_seconds=2.0), 2.0, 7.0) is not None
 
 
+@pytest.mark.parametrize(("closed_seconds", "is_waited_for"), [(4.0, True), (30.0, False)])
+def test_an_upstream_that_is_left_alone_for_long_is_not_waited_for(closed_seconds: float, is_waited_for: bool) -> None:
+    known = health()
+    call, other = tries(A, known=known), tries(A, known=known)
+    call.begin(0.0)
+    begun = other.begin(0.0)
+    assert begun is not None
+    begun[1].failed(status(429, retry_after_seconds=closed_seconds), 0.0, closed_seconds)
+
+    then = call.next(A, status(500), None, 0.0)
+
+    assert (then is not None) is is_waited_for
+    if then is not None:
+        assert then.pause_seconds >= closed_seconds
+
+
 def test_what_was_ready_a_moment_ago_may_not_be_any_more() -> None:
     known = health()
     call = tries(A, B, known=known)

@@ -1,0 +1,118 @@
+"""What an open stream costs the gateway in memory: many at once, each with a few events a second.
+
+Resident memory of Weir's own process, before and while they are open; it has served some before that have ended. They
+go on until each has brought more than Weir ever keeps of one.
+"""
+
+import asyncio
+import resource
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from tests.load.gateways import KEY, OTHER_CORE, pin, resident_kib, simulator, weir
+from tests.load.generator import chat_request
+
+STREAMS = 1_000
+BUDGET_KIB = 60
+OPENED_AT_ONCE = 50
+LISTENED_SECONDS = 45.0
+NOISE_KIB = 512
+BODY = (
+    b'{"model":"sim-small;tokens_per_second=3;output_tokens=1000","stream":true,'
+    b'"messages":[{"role":"user","content":"Say hello to everybody, and take your time."}]}'
+)
+
+
+class Open(NamedTuple):
+    """An open stream."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def next_event(self) -> bytes:
+        """Return the next event; the first comes with the answer's head."""
+        async with asyncio.timeout(60):
+            return await self.reader.readuntil(b"\n\n")
+
+
+async def opened(port: int, count: int) -> list[Open]:
+    """Open *count* streams, a few at a time; each has sent its first event."""
+    request = chat_request(port, KEY, BODY)
+    places = asyncio.Semaphore(OPENED_AT_ONCE)
+
+    async def one() -> Open:
+        async with places:
+            stream = Open(*await asyncio.open_connection("127.0.0.1", port, limit=16_384))
+            stream.writer.write(request)
+            head = await stream.reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head
+            await stream.next_event()
+            return stream
+
+    return await asyncio.gather(*(one() for _ in range(count)))
+
+
+async def closed(streams: list[Open]) -> None:
+    for stream in streams:
+        stream.writer.close()
+    await asyncio.gather(*(stream.writer.wait_closed() for stream in streams), return_exceptions=True)
+
+
+async def events_in(streams: list[Open], seconds: float) -> int:
+    """Return how many events *streams* bring in so long."""
+    count = 0
+
+    async def listen(stream: Open) -> None:
+        nonlocal count
+        while True:
+            await stream.next_event()
+            count += 1
+
+    listening = [asyncio.create_task(listen(stream)) for stream in streams]
+    await asyncio.wait(listening, timeout=seconds)
+    assert not any(task.done() for task in listening), "a stream ended"
+    for task in listening:
+        task.cancel()
+    await asyncio.wait(listening)
+    return count
+
+
+async def settled(pid: int) -> int:
+    """Return the memory of *pid* once it hardly changes any more."""
+    before, now = -1, resident_kib(pid)
+    while abs(now - before) > NOISE_KIB:
+        await asyncio.sleep(1.0)
+        before, now = now, resident_kib(pid)
+    return now
+
+
+async def measure(port: int, pid: int) -> None:
+    await closed(await opened(port, STREAMS // 10))
+    before = await settled(pid)
+    streams = await opened(port, STREAMS)
+    opened_kib = resident_kib(pid)
+    count = await events_in(streams, LISTENED_SECONDS)
+    after = resident_kib(pid)
+    await closed(streams)
+    each = (after - before) / STREAMS
+    print(f"{'streams':>8} {'events/s':>9} {'before MiB':>11} {'opened MiB':>11} {'after MiB':>10} {'KiB each':>9}")
+    print(
+        f"{STREAMS:>8} {count / LISTENED_SECONDS:>9.0f} {before / 1024:>11.1f} {opened_kib / 1024:>11.1f} "
+        f"{after / 1024:>10.1f} {each:>9.1f}"
+    )
+    print(f"An open stream takes {each:.1f} KiB of the gateway's memory (budget {BUDGET_KIB}).\n")
+
+
+def main() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most if 0 < most < 8_192 else 8_192, most))  # inherited by the gateway
+    with ExitStack() as stack:
+        gateway = weir(stack, simulator(stack), "weir", with_rules=False)
+        assert gateway.pid is not None
+        pin(0, OTHER_CORE)
+        print(f"{STREAMS} open streams, three events a second each, for {LISTENED_SECONDS:.0f} s\n")
+        asyncio.run(measure(gateway.port, gateway.pid))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""What programs do with OpenAI's Agents SDK, whatever server."""
+
+# mypy: disable-error-code="import-not-found, untyped-decorator"
+
+from functools import partial
+from typing import Any
+
+from agents import (
+    Agent,
+    ModelSettings,
+    OpenAIChatCompletionsModel,
+    OpenAIConversationsSession,
+    OpenAIResponsesModel,
+    OpenAIResponsesWSModel,
+    RunConfig,
+    Runner,
+    WebSearchTool,
+    function_tool,
+)
+from openai import AsyncOpenAI
+from pydantic import BaseModel
+
+from tests.scenarios.frameworks.telling import MODEL, PLAIN_FAULTS, QUESTION, STREAM_FAULTS, Journey, Server, tell
+
+
+class Recipe(BaseModel):
+    """A recipe."""
+
+    title: str
+    minutes: int
+    steps: list[str]
+
+
+@function_tool
+def get_weather(city: str, days: int) -> str:
+    """Say what the weather will be."""
+    return f"{days} days of rain."
+
+
+def _client(server: Server) -> AsyncOpenAI:
+    return AsyncOpenAI(base_url=server.base_url, api_key=server.api_key, default_headers=server.headers, max_retries=0)
+
+
+def _agent(server: Server, kind: Any, **options: Any) -> Any:
+    model = kind(model=MODEL, openai_client=_client(server))
+    settings = ModelSettings(temperature=0.5, include_usage=True)
+    return Agent(name="Aide", instructions="Be brief.", model=model, model_settings=settings, **options)
+
+
+_QUIETLY: dict[str, Any] = {"run_config": RunConfig(tracing_disabled=True)}
+
+
+def _told(result: Any) -> Any:
+    usage = [each.usage for each in result.raw_responses]
+    return [result.final_output, result.to_input_list(), [repr(each) for each in usage], result.last_response_id]
+
+
+async def plain(server: Server, kind: Any, **options: Any) -> Any:
+    return _told(await Runner.run(_agent(server, kind, **options), QUESTION, **_QUIETLY))
+
+
+async def streamed(server: Server, kind: Any, **options: Any) -> Any:
+    result = Runner.run_streamed(_agent(server, kind, **options), QUESTION, **_QUIETLY)
+    kinds = [getattr(getattr(event, "data", event), "type", None) async for event in result.stream_events()]
+    return [kinds, _told(result)]
+
+
+async def handed_over(server: Server, kind: Any) -> Any:
+    other = _agent(server, kind)
+    other.name = "Other"
+    return _told(await Runner.run(_agent(server, kind, handoffs=[other]), QUESTION, **_QUIETLY))
+
+
+async def going_on(server: Server) -> Any:
+    agent = _agent(server, OpenAIResponsesModel, tools=[get_weather])
+    first = await Runner.run(agent, QUESTION, **_QUIETLY)
+    return _told(await Runner.run(agent, "And again.", previous_response_id=first.last_response_id, **_QUIETLY))
+
+
+async def stored_conversation(server: Server) -> Any:
+    session = OpenAIConversationsSession(openai_client=_client(server))
+    agent = _agent(server, OpenAIResponsesModel, tools=[get_weather])
+    told = [_told(await Runner.run(agent, ask, session=session, **_QUIETLY)) for ask in (QUESTION, "And again.")]
+    items = await session.get_items()
+    await session.clear_session()
+    return [told, items]
+
+
+async def over_a_socket(server: Server) -> Any:
+    # Without this it would speak TLS.
+    client = _client(server).copy(websocket_base_url=server.base_url.replace("http", "ws", 1))
+    model = OpenAIResponsesWSModel(model=MODEL, openai_client=client)
+    told = _told(await Runner.run(Agent(name="Aide", model=model, tools=[get_weather]), QUESTION, **_QUIETLY))
+    await model.close()
+    return told
+
+
+async def failing(server: Server, fault: str, kind: Any) -> Any:
+    return await plain(server.failing(fault), kind)
+
+
+async def failing_in_a_stream(server: Server, fault: str, kind: Any) -> Any:
+    return await streamed(server.failing(fault), kind)
+
+
+_KINDS: dict[str, Any] = {"chat": OpenAIChatCompletionsModel, "responses": OpenAIResponsesModel}
+_EVERYWHERE: dict[str, Any] = {
+    "plain": plain,
+    "streamed": streamed,
+    "tools": partial(plain, tools=[get_weather]),
+    "streamed tools": partial(streamed, tools=[get_weather]),
+    "structured": partial(plain, output_type=Recipe),
+    "structured with tools": partial(plain, output_type=Recipe, tools=[get_weather]),
+    "handed over": handed_over,
+    **{fault: partial(failing, fault=fault) for fault in PLAIN_FAULTS},
+    **{f"{fault}, streamed": partial(failing_in_a_stream, fault=fault) for fault in STREAM_FAULTS},
+}
+JOURNEYS: dict[str, Journey] = {
+    **{f"{name}, {at}": partial(run, kind=kind) for at, kind in _KINDS.items() for name, run in _EVERYWHERE.items()},
+    "web search": partial(plain, kind=OpenAIResponsesModel, tools=[WebSearchTool()]),
+    "going on": going_on,
+    "stored conversation": stored_conversation,
+    "over a socket": over_a_socket,
+}
+
+if __name__ == "__main__":
+    tell(JOURNEYS)
