@@ -24,7 +24,11 @@ run: $(VENV)/.runtime ## Start Weir on http://127.0.0.1:8000 (PostgreSQL and Val
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.openai2 ## Run every test that needs nothing but Python, with coverage
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
+
+.PHONY: coverage
+coverage: ## The same, slower, with coverage that misses nothing of what runs between SQLAlchemy's awaits
+	@COVERAGE_CONCURRENCY=greenlet $(MAKE) test
 
 .PHONY: test-all
 test-all: $(VENV)/.dev $(VENV)/.frameworks ## Install all that some tests use (Debian's parts as root), then run all tests
