@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
-from app.errors import IntegerTooLarge, IntegerTooSmall, InvalidType
+from app.errors import IntegerTooLarge, InvalidType
 from app.gateway.usage import objects
 from app.ownership_errors import ListTooLong
 
@@ -25,7 +25,7 @@ class PageQuery(NamedTuple):
 
     @classmethod
     def of(cls, query: str) -> "PageQuery":
-        """Return what *query* says; raises InvalidType, IntegerTooSmall or IntegerTooLarge for its `limit`."""
+        """Return what *query* says; raises InvalidType or IntegerTooLarge for its `limit`."""
         parameters = parse_qsl(query, keep_blank_values=True)
         given = dict(parameters)
         others = [(name, value) for name, value in parameters if name not in ("limit", "after")]
@@ -37,8 +37,6 @@ def _limit(text: str | None) -> int:
         return _LIMIT_DEFAULT
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise InvalidType("limit", expected="an integer", got="something else")
-    if int(text) < 1:
-        raise IntegerTooSmall("limit", 1, int(text))
     if int(text) > _LIMIT_MAX:
         raise IntegerTooLarge("limit", _LIMIT_MAX, int(text))
     return int(text)
@@ -86,7 +84,7 @@ class PageScan:
     def page(self) -> dict[str, Any]:
         """Return the page; raises ListTooLong when it would be empty although there may be some."""
         data = self._found[: self._query.limit]
-        if not data and not self._is_at_end:
+        if not self._found and not self._is_at_end:
             raise ListTooLong
         ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
         has_more = len(self._found) > self._query.limit or not self._is_at_end

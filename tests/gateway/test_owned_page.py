@@ -48,6 +48,14 @@ def test_an_empty_list_has_no_ends() -> None:
     assert page == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
 
 
+def test_a_page_of_nothing_tells_whether_there_is_anything() -> None:
+    page = scan("limit=0", page_of(1, has_more=True), page_of(2, 3, has_more=True)).page()
+    assert (page["data"], page["has_more"]) == ([], True)
+
+    page = scan("limit=0", page_of(1, 3, has_more=False)).page()
+    assert (page["data"], page["has_more"]) == ([], False)
+
+
 def test_the_upstream_is_asked_for_large_pages_with_everything_else_that_was_asked() -> None:
     first = PageScan(PageQuery.of("limit=2&model=m&metadata[a]=b%20c&order=desc&after=c_0"), 50)
     first.begin()
