@@ -16,7 +16,10 @@ class AuditEntry(Base):
     __tablename__ = "audit_entries"
     __table_args__ = (
         Index("uq_audit_entries_id", "id", unique=True),
-        Index("ix_audit_entries_effective_at", "effective_at"),
+        Index("ix_audit_entries_effective_at_position", "effective_at", "position"),
+        Index("ix_audit_entries_actor_id", "actor_id", "position"),
+        Index("ix_audit_entries_actor_user_id", "actor_user_id", "position"),
+        Index("ix_audit_entries_actor_email", "actor_email", "position"),
         Index("ix_audit_entries_event", "event", "position"),
         Index("ix_audit_entries_project_id", "project_id", "position"),
         Index("ix_audit_entries_resource_id", "resource_id", "position"),

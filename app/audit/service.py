@@ -58,15 +58,15 @@ class AuditService:
     async def list_entries(self, query: AuditQuery) -> Page[AuditRecord]:
         """Return a page of entries, the newest first; raises InvalidRequest for an unknown `after` or `before`."""
         async with self._db.transaction() as tx:
-            older_than = await self._position(tx, "after", query.after)
-            newer_than = await self._position(tx, "before", query.before)
+            older_than = await self._place(tx, "after", query.after)
+            newer_than = await self._place(tx, "before", query.before)
             found = Page.of(await repository.list_entries(tx, query, older_than, newer_than), query.limit)
         return Page(found.items[::-1], found.has_more) if query.is_backwards else found
 
-    async def _position(self, tx: Transaction, param: str, entry_id: str | None) -> int | None:
+    async def _place(self, tx: Transaction, param: str, entry_id: str | None) -> repository.Place | None:
         if entry_id is None:
             return None
-        position = await repository.find_position(tx, entry_id)
-        if position is None:
+        place = await repository.find_place(tx, entry_id)
+        if place is None:
             raise InvalidRequest(f"Invalid value for '{param}': there is no such entry.", param=param)
-        return position
+        return place

@@ -45,7 +45,7 @@ async def find_in_force(tx: AsyncConnection, name: str, scope: str, scope_id: st
     query = select(*_BUDGET).where(
         BudgetRow.name == name,
         BudgetRow.scope == scope,
-        BudgetRow.scope_id.is_not_distinct_from(scope_id),
+        BudgetRow.scope_id == scope_id,
         BudgetRow.archived_at.is_(None),
     )
     row = (await tx.execute(query.order_by(BudgetRow.created_at, BudgetRow.id).limit(1))).one_or_none()
@@ -56,7 +56,7 @@ async def count_in_force(tx: AsyncConnection, scope: str, scope_id: str | None) 
     """Return how many budgets of this scope are not archived."""
     query = select(func.count()).where(
         BudgetRow.scope == scope,
-        BudgetRow.scope_id.is_not_distinct_from(scope_id),
+        BudgetRow.scope_id == scope_id,
         BudgetRow.archived_at.is_(None),
     )
     return (await tx.execute(query)).scalar_one()
@@ -73,7 +73,8 @@ async def list_budgets(
     tx: AsyncConnection, wanted: BudgetFilter, sort: str, paging: Paging, after: BudgetRecord | None
 ) -> list[BudgetRecord]:
     """Return the budgets that are *wanted*, those behind *after* in the order of *sort*; one more than the limit."""
-    query = select(*_BUDGET).where(BudgetRow.archived_at.is_not(None) == wanted.is_archived)
+    archived_at = BudgetRow.archived_at
+    query = select(*_BUDGET).where(archived_at.is_not(None) if wanted.is_archived else archived_at.is_(None))
     for column, value in (
         (BudgetRow.scope, wanted.scope),
         (BudgetRow.scope_id, wanted.scope_id),
@@ -84,12 +85,7 @@ async def list_budgets(
             query = query.where(column == value)
     if wanted.scopes is not None:
         query = query.where(
-            or_(
-                *(
-                    and_(BudgetRow.scope == scope, BudgetRow.scope_id.is_not_distinct_from(scope_id))
-                    for scope, scope_id in wanted.scopes
-                )
-            )
+            or_(*(and_(BudgetRow.scope == scope, BudgetRow.scope_id == scope_id) for scope, scope_id in wanted.scopes))
         )
     keys = [getattr(BudgetRow, sort), BudgetRow.id]
     values = None if after is None else [getattr(after, sort), after.id]

@@ -70,6 +70,13 @@ class BudgetRow(Base):
         CheckConstraint("mode IN ('enforcing', 'observing')", name="mode"),
         CheckConstraint("limit_nano >= 0", name="limit_is_not_negative"),
         Index("ix_budgets_scope_scope_id", "scope", "scope_id"),
+        Index("ix_budgets_active", "created_at", "id", postgresql_where=text("archived_at IS NULL")),
+        Index("ix_budgets_active_name", "name", "id", postgresql_where=text("archived_at IS NULL")),
+        Index("ix_budgets_archived", "created_at", "id", postgresql_where=text("archived_at IS NOT NULL")),
+        Index("ix_budgets_archived_name", "name", "id", postgresql_where=text("archived_at IS NOT NULL")),
+        Index("ix_budgets_scope_id", "scope_id"),
+        Index("ix_budgets_model", "model", postgresql_where=text("model IS NOT NULL")),
+        Index("ix_budgets_observing", "created_at", "id", postgresql_where=text("mode = 'observing'")),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -118,7 +125,12 @@ class BudgetWindow(Base):
     """One day, week, month (or all time) of a budget: what was spent in it, and what calls under way hold."""
 
     __tablename__ = "budget_windows"
-    __table_args__ = (UniqueConstraint("budget_id", "starts_at"), {"postgresql_with": {"fillfactor": "20"}})
+    __table_args__ = (
+        UniqueConstraint("budget_id", "starts_at"),
+        Index("ix_budget_windows_ends_at", "ends_at"),
+        Index("ix_budget_windows_uncounted", "id", postgresql_where=text("opening_nano IS NULL")),
+        {"postgresql_with": {"fillfactor": "20"}},
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     budget_id: Mapped[str] = mapped_column(ForeignKey("budgets.id"))

@@ -84,13 +84,22 @@ locked AS MATERIALIZED (
 
 _OPEN: Final = "SELECT id FROM reservations WHERE process_id = $1"
 
-# The same for the reservations of processes whose heartbeat is older than $1 seconds by the database's clock. Rows
+# The same for the reservations of processes whose heartbeat is older than $1 seconds by the database's clock. Which
+# processes have any is found by stepping through the index, from each to the next: calls under way may be many. Rows
 # that somebody else is taking at this moment are theirs; two sweepers never wait for each other.
 _SWEEP: Final = f"""
-DELETE FROM reservations WHERE id IN (
-    SELECT reservations.id FROM reservations LEFT JOIN processes ON processes.id = process_id
-    WHERE heartbeat_at IS NULL OR heartbeat_at < now() - make_interval(secs => $1)
-    LIMIT $2 FOR UPDATE OF reservations SKIP LOCKED
+WITH RECURSIVE holders AS (
+    (SELECT process_id FROM reservations ORDER BY process_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT process_id FROM reservations WHERE process_id > holders.process_id ORDER BY process_id LIMIT 1)
+    FROM holders WHERE process_id IS NOT NULL
+), dead AS MATERIALIZED (
+    SELECT process_id FROM holders LEFT JOIN processes ON processes.id = process_id
+    WHERE process_id IS NOT NULL AND (heartbeat_at IS NULL OR heartbeat_at < now() - make_interval(secs => $1))
+) DELETE FROM reservations WHERE id IN (
+    SELECT id FROM dead, LATERAL (
+        SELECT id FROM reservations WHERE process_id = dead.process_id LIMIT $2 FOR UPDATE SKIP LOCKED
+    ) AS orphans LIMIT $2
 ) RETURNING {_COLUMNS}
 """  # noqa: S608 - made of constants
 

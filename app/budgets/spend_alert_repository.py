@@ -18,7 +18,7 @@ async def create_alert(tx: AsyncConnection, record: SpendAlertRecord) -> None:
 
 async def count_alerts(tx: AsyncConnection, project_id: str | None) -> int:
     """Return how many alerts a project, or the organization, has."""
-    query = select(func.count()).where(SpendAlert.project_id.is_not_distinct_from(project_id))
+    query = select(func.count()).where(SpendAlert.project_id == project_id)
     return (await tx.execute(query)).scalar_one()
 
 
@@ -26,7 +26,7 @@ async def find_alert(
     tx: AsyncConnection, project_id: str | None, alert_id: str, *, locks: bool = False
 ) -> SpendAlertRecord | None:
     """Return an alert of a project, or of the organization; *locks* keeps others from changing it meanwhile."""
-    query = select(*_ALERT).where(SpendAlert.id == alert_id, SpendAlert.project_id.is_not_distinct_from(project_id))
+    query = select(*_ALERT).where(SpendAlert.id == alert_id, SpendAlert.project_id == project_id)
     row = (await tx.execute(query.with_for_update() if locks else query)).one_or_none()
     return None if row is None else SpendAlertRecord(*row)
 
@@ -53,7 +53,7 @@ async def list_alerts(
     That is backwards, from *before* on, for a page that is asked for so.
     """
     keys = tuple_(SpendAlert.created_at, SpendAlert.id)
-    query = select(*_ALERT).where(SpendAlert.project_id.is_not_distinct_from(project_id))
+    query = select(*_ALERT).where(SpendAlert.project_id == project_id)
     is_ascending = paging.order == "asc"
     for edge, is_later in ((after, is_ascending), (before, not is_ascending)):
         if edge is not None:

@@ -6,6 +6,7 @@ Never held across a call to an upstream: a connection is borrowed for one short 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, TypeAlias
 
 import asyncpg
@@ -55,7 +56,8 @@ class Database:
         )
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=self.connect,
+            # A plan for any value would read all of a table for a value that is rare where most are common.
+            async_creator=partial(self._connect, plan_cache_mode="force_custom_plan"),
             pool_size=settings.pool_size,
             max_overflow=0,
             pool_timeout=settings.pool_timeout_seconds,
@@ -66,12 +68,16 @@ class Database:
 
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         """Open a connection of its own, outside the pool; the caller closes it."""
+        return await self._connect(plan_cache_mode="auto")
+
+    async def _connect(self, plan_cache_mode: str) -> "asyncpg.Connection[asyncpg.Record]":
         return await asyncpg.connect(
             self._url,
             timeout=self._settings.connect_timeout_seconds,
             server_settings={
                 "application_name": "weir",
                 "timezone": "UTC",
+                "plan_cache_mode": plan_cache_mode,
                 "statement_timeout": _milliseconds(self._settings.statement_timeout_seconds),
                 "lock_timeout": _milliseconds(self._settings.lock_timeout_seconds),
                 "idle_in_transaction_session_timeout": _milliseconds(self._settings.statement_timeout_seconds),

@@ -26,7 +26,9 @@ class User(Base):
         CheckConstraint("(issuer IS NULL) = (subject IS NULL)", name="issuer_with_subject"),
         Index("uq_users_email", "email", unique=True, postgresql_where=text("disabled_at IS NULL")),
         Index("uq_users_subject", "issuer", "subject", unique=True, postgresql_where=text("disabled_at IS NULL")),
-        Index("ix_users_created_at", "created_at", "id"),
+        Index("ix_users_owners", "id", postgresql_where=text("role = 'owner' AND disabled_at IS NULL")),
+        Index("ix_users_issuer_subject", "issuer", "subject", postgresql_where=text("subject IS NOT NULL")),
+        Index("ix_users_active", "created_at", "id", postgresql_where=text("disabled_at IS NULL")),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -52,7 +54,11 @@ class Session(Base):
     """One sign-in with a password, `sess_…`, until it is ended or expires."""
 
     __tablename__ = "sessions"
-    __table_args__ = (Index("ix_sessions_user_id", "user_id"), Index("ix_sessions_expires_at", "expires_at"))
+    __table_args__ = (
+        Index("ix_sessions_user_id", "user_id"),
+        Index("ix_sessions_expires_at", "expires_at"),
+        Index("ix_sessions_ended_at", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
+    )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))

@@ -58,10 +58,11 @@ async def find_known(tx: AsyncConnection, issuer: str, subject: str, email: str 
     One who was deleted comes last, so that they are not made anew by signing in once more. Nobody else changes the
     person until the transaction ends.
     """
-    is_linked = func.coalesce((User.issuer == issuer) & (User.subject == subject), false())
+    has_subject = (User.issuer == issuer) & (User.subject == subject)
+    is_linked = func.coalesce(has_subject, false())
     is_same = (User.email == email) & User.subject.is_(None) & _IS_ACTIVE
     columns = (User.id, User.email, User.role, User.claimed_at, User.signed_out_at, User.disabled_at)
-    query = select(*columns, is_linked).where(is_linked | is_same)
+    query = select(*columns, is_linked).where(has_subject | is_same)
     row = (await tx.execute(query.order_by(_IS_ACTIVE.desc(), is_linked.desc()).limit(1).with_for_update())).first()
     return None if row is None else KnownUser(*row)
 

@@ -38,7 +38,7 @@ async def list_keys(
         may_call = false() if wanted.callers is None else ApiKey.user_id.is_(None) | ApiKey.user_id.in_(wanted.callers)
         query = query.where(may_call if wanted.has_access else ~may_call)
     if wanted.is_revoked is not None:
-        query = query.where(ApiKey.revoked_at.is_not(None) == wanted.is_revoked)
+        query = query.where(ApiKey.revoked_at.is_not(None) if wanted.is_revoked else ApiKey.revoked_at.is_(None))
     values = None if after is None else [getattr(after, sort), after.id]
     rows = await tx.execute(paged(query, [getattr(ApiKey, sort), ApiKey.id], values, paging))
     return [KeyRecord(*row) for row in rows]

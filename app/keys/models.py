@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Integer, LargeBinary, Text, func
+from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Integer, LargeBinary, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -25,6 +25,10 @@ class ApiKey(Base):
         Index("ix_api_keys_project_id", "project_id", "created_at", "id"),
         Index("ix_api_keys_user_id", "user_id"),
         Index("ix_api_keys_service_account_id", "service_account_id"),
+        Index("ix_api_keys_created_at", "created_at", "id"),
+        Index("ix_api_keys_name", "name", "id"),
+        Index("ix_api_keys_admin", "created_at", "id", postgresql_where=text("kind = 'admin'")),
+        Index("ix_api_keys_active", "project_id", "created_at", "id", postgresql_where=text("revoked_at IS NULL")),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -60,7 +64,9 @@ class ServiceAccount(Base):
     __tablename__ = "service_accounts"
     __table_args__ = (
         CheckConstraint("role IN ('owner', 'member', 'none')", name="role"),
-        Index("ix_service_accounts_project_id", "project_id", "created_at", "id"),
+        Index(
+            "ix_service_accounts_active", "project_id", "created_at", "id", postgresql_where=text("deleted_at IS NULL")
+        ),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)

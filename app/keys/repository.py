@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import and_, func, insert, or_, select, text, update
+from sqlalchemy import and_, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.keys.caller import Caller
@@ -92,10 +92,10 @@ async def is_api_key(tx: AsyncConnection, key_id: str) -> bool:
     return await tx.scalar(select(ApiKey.id).where(ApiKey.id == key_id, ApiKey.kind == "api")) is not None
 
 
-async def count_keys_exclusively(tx: AsyncConnection) -> int:
-    """Return how many keys exist, revoked ones too; until the transaction ends nobody else gets an answer."""
+async def has_keys_exclusively(tx: AsyncConnection) -> bool:
+    """Tell whether any key exists, revoked or not; until the transaction ends nobody else gets an answer."""
     await tx.execute(text("SELECT pg_advisory_xact_lock(hashtext('weir.keys.first'))"))
-    return await tx.scalar(select(func.count()).select_from(ApiKey)) or 0
+    return await tx.scalar(select(ApiKey.id).limit(1)) is not None
 
 
 async def notify(tx: AsyncConnection, key_id: str) -> None:

@@ -178,7 +178,7 @@ class KeyService:
         Returns None when there is any key already. Several processes may try at once; one does it.
         """
         async with self._db.transaction() as tx:
-            if await repository.count_keys_exclusively(tx) > 0:
+            if await repository.has_keys_exclusively(tx):
                 return None
             return (
                 await self.mint(tx, NewKey("admin", "First admin key"), admin),

@@ -15,6 +15,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Text,
     event,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
@@ -31,13 +32,21 @@ class LedgerEntry(Base):
         CheckConstraint("ending IN ('settled', 'estimated', 'released', 'orphaned')", name="ending"),
         CheckConstraint("cost_nano >= 0 OR 'correction' = ANY (flags)", name="cost_is_not_negative"),
         Index("ix_ledger_entries_request_id_project_id", "request_id", "project_id"),
-        Index("ix_ledger_entries_project_id_settled_at", "project_id", "settled_at"),
         Index("ix_ledger_entries_project_id_id", "project_id", "id"),
+        Index("ix_ledger_entries_key_id_id", "key_id", "id"),
+        Index("ix_ledger_entries_user_id_id", "user_id", "id", postgresql_where=text("user_id IS NOT NULL")),
+        Index("ix_ledger_entries_outcome_id", "outcome", "id", postgresql_where=text("outcome <> 'completed'")),
+        Index("ix_ledger_entries_ending_id", "ending", "id", postgresql_where=text("ending <> 'settled'")),
+        Index("ix_ledger_entries_corrections", "id", postgresql_where=text("'correction' = ANY (flags)")),
         Index(
             "ix_ledger_entries_settled_at",
             "settled_at",
+            "cost_nano",
+            "model",
+            "answered_model",
             postgresql_using="brin",
             postgresql_with={"autosummarize": "on"},
+            postgresql_ops={"model": "text_bloom_ops", "answered_model": "text_bloom_ops"},
         ),
         {"postgresql_partition_by": "RANGE (settled_at)"},
     )

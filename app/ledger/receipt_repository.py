@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, any_, case, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, any_, case, exists, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
@@ -16,6 +16,8 @@ from app.ledger.receipt_query import ReceiptQuery, first_id
 
 # How far an id may be from the moment that is on the entry: rounding only.
 _SLACK: Final = timedelta(seconds=1)
+# And a call from its settlement, by the clocks of two processes: enough to leave out partitions.
+_CLOCKS: Final = timedelta(days=1)
 _SAME: Final = ("project_id", "key_id", "user_id", "outcome", "ending")
 
 
@@ -31,7 +33,9 @@ async def find_receipts(tx: AsyncConnection, query: ReceiptQuery, after: UUID | 
     corrected = exists().where(other.id == entry.id, _is_correction(other.flags))
     conditions = [~((entry.ending == "orphaned") & corrected), *_conditions(query)]
     if query.cost_nano_min is not None:
-        conditions.append(cost >= query.cost_nano_min)
+        # A correction takes away from what was charged: one that costs that much itself belongs to such an attempt.
+        is_dear = entry.cost_nano >= query.cost_nano_min
+        conditions.append(or_(is_dear, and_(_is_correction(entry.flags), of_attempt >= query.cost_nano_min)))
     if after is not None:
         conditions.append(entry.id < after if query.newest_first else entry.id > after)
     columns = [cost if name == "cost_nano" else getattr(entry, name) for name in Entry._fields]
@@ -59,6 +63,7 @@ def _conditions(query: ReceiptQuery) -> list[ColumnElement[bool]]:
     # The index has ids only; the exact moments are on the rows.
     if query.created_after is not None:
         conditions += [entry.id >= first_id(query.created_after - _SLACK), entry.started_at >= query.created_after]
+        conditions.append(entry.settled_at >= query.created_after - _CLOCKS)
     if query.created_before is not None:
         conditions += [entry.id < first_id(query.created_before + _SLACK), entry.started_at < query.created_before]
     return conditions

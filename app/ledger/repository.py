@@ -1,7 +1,7 @@
 """The ledger in PostgreSQL: rows are only ever added."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -12,8 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.ledger import statement
 from app.ledger.entries import Entry
 from app.ledger.models import LedgerEntry
+from app.ledger.receipt_query import first_id
 
 _ENTRIES_MAX: Final = 20
+# How far an id may be from the moment that is on the entry: rounding only.
+_SLACK: Final = timedelta(seconds=1)
 _INSERT: Final = f"""
 WITH entries AS MATERIALIZED ({statement.ROWS}), marks AS ({statement.MARK % "true"})
 {statement.INSERT % "true"}
@@ -62,7 +65,8 @@ async def sum_cost_by_model(
         literal(without_window_id, BigInteger) != all_(LedgerEntry.budget_window_ids),
     )
     if payer is not None:
-        query = query.where(getattr(LedgerEntry, payer[0]) == payer[1])
+        # An id begins with the moment when its call began, and so do the indexes of payers after their names.
+        query = query.where(getattr(LedgerEntry, payer[0]) == payer[1], LedgerEntry.id >= first_id(since - _SLACK))
     return {model: int(cost) for model, cost in await tx.execute(query.group_by(LedgerEntry.model))}
 
 

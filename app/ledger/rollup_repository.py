@@ -35,14 +35,17 @@ _DRIFTS_MAX: Final = 100
 
 # One statement, and so one snapshot: a mark that is committed while this runs is not seen, not deleted, and its minute
 # is done again by the next roll-up. The entries are read after this, so that they include those of every mark taken.
+# Only the oldest marks are looked at: after a while without a roll-up there may be very many.
 _TAKE: Final = text("""
-WITH taken AS (
-    DELETE FROM ledger_changes
-    WHERE minute IN (SELECT DISTINCT minute FROM ledger_changes ORDER BY minute LIMIT :minutes_max)
-    RETURNING minute
+WITH oldest AS MATERIALIZED (SELECT id, minute FROM ledger_changes ORDER BY id LIMIT :marks_max), taken AS (
+    DELETE FROM ledger_changes WHERE id = ANY(ARRAY(
+        SELECT id FROM oldest
+        WHERE minute IN (SELECT DISTINCT minute FROM oldest ORDER BY minute LIMIT :minutes_max)
+    )) RETURNING minute
 )
-SELECT DISTINCT minute FROM taken
+SELECT DISTINCT minute, (SELECT count(*) FROM oldest) AS marks FROM taken
 """)
+_MARKS_MAX: Final = 2_000
 
 
 class Drift(NamedTuple):
@@ -59,9 +62,13 @@ async def lock_rollups(tx: AsyncConnection) -> None:
     await tx.execute(text("SELECT pg_advisory_xact_lock(hashtext('weir.ledger.rollups'))"))
 
 
-async def take_changed_minutes(tx: AsyncConnection, minutes_max: int) -> list[datetime]:
-    """Delete the marks of up to *minutes_max* minutes and return those minutes; the lock must be held."""
-    return [row[0] for row in await tx.execute(_TAKE, {"minutes_max": minutes_max})]
+async def take_changed_minutes(tx: AsyncConnection, minutes_max: int) -> tuple[list[datetime], bool]:
+    """Delete marks of up to *minutes_max* minutes; return those minutes, and whether there may be more marks.
+
+    The lock must be held.
+    """
+    taken = (await tx.execute(_TAKE, {"minutes_max": minutes_max, "marks_max": _MARKS_MAX})).all()
+    return [row.minute for row in taken], len(taken) == minutes_max or any(row.marks == _MARKS_MAX for row in taken)
 
 
 async def make_rollups(tx: AsyncConnection, spans: Sequence[Span]) -> None:

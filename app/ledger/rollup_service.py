@@ -67,15 +67,15 @@ class RollupService:
             return await repository.find_drift(tx, width, whole)
 
     async def _roll_up(self, asked: Sequence[None]) -> Sequence[None]:
-        while await self._roll_up_some() == _MINUTES_MAX:
+        while await self._roll_up_some():
             pass
         return asked
 
-    async def _roll_up_some(self) -> int:
-        """Roll up some of the minutes that have new entries, in one transaction, and return how many."""
+    async def _roll_up_some(self) -> bool:
+        """Roll up some of the minutes that have new entries, in one transaction; return whether there may be more."""
         async with self._db.transaction() as tx:
             await repository.lock_rollups(tx)
-            minutes = await repository.take_changed_minutes(tx, _MINUTES_MAX)
+            minutes, may_be_more = await repository.take_changed_minutes(tx, _MINUTES_MAX)
             if minutes:
                 await repository.make_rollups(tx, [Span(minute, minute + LENGTHS["minute"]) for minute in minutes])
-        return len(minutes)
+        return may_be_more

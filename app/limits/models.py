@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, Integer, Text, func
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, Integer, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.orm import Base
@@ -22,6 +22,12 @@ class LimitRow(Base):
         CheckConstraint("maximum >= 0", name="maximum_is_not_negative"),
         CheckConstraint("mode IN ('enforcing', 'shadow')", name="mode"),
         Index("ix_limits_scope_scope_id", "scope", "scope_id"),
+        Index("ix_limits_created_at", "created_at", "id"),
+        Index("ix_limits_name", "name", "id"),
+        Index("ix_limits_scope_id", "scope_id"),
+        Index("ix_limits_model", "model", postgresql_where=text("model IS NOT NULL")),
+        Index("ix_limits_counts", "counts", "created_at", "id"),
+        Index("ix_limits_shadow", "created_at", "id", postgresql_where=text("mode = 'shadow'")),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)

@@ -91,7 +91,8 @@ class ProjectRateLimitService:
 
     async def _of_project(self, tx: Transaction, project_id: str) -> list[Limit]:
         """Return what holds for a project: limits of its own, those for each project, and the defaults."""
-        book = LimitBook((record.limit for record in await repository.list_all(tx)), self._limits.defaults)
+        records = await repository.list_for_project(tx, project_id)
+        book = LimitBook((record.limit for record in records), self._limits.defaults)
         return [limit for limit, _ in book.of_scope("project", project_id)]
 
 

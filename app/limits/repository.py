@@ -42,6 +42,13 @@ async def list_of_project(tx: AsyncConnection, project_id: str) -> list[LimitRec
     return [LimitRecord(*row) for row in await tx.execute(query.order_by(LimitRow.created_at, LimitRow.id))]
 
 
+async def list_for_project(tx: AsyncConnection, project_id: str) -> list[LimitRecord]:
+    """Return the limits of one project, and those for each project."""
+    is_its = (LimitRow.scope_id == project_id) | LimitRow.scope_id.is_(None)
+    query = select(*_RECORD).where(LimitRow.scope == "project", is_its)
+    return [LimitRecord(*row) for row in await tx.execute(query.order_by(LimitRow.created_at, LimitRow.id))]
+
+
 async def find_limit(tx: AsyncConnection, limit_id: str, *, for_update: bool = False) -> LimitRecord | None:
     """Return one limit; nobody else changes it until the transaction ends if it is *for_update*."""
     query = select(*_RECORD).where(LimitRow.id == limit_id)
@@ -51,7 +58,7 @@ async def find_limit(tx: AsyncConnection, limit_id: str, *, for_update: bool = F
 
 async def count_in_scope(tx: AsyncConnection, scope: str, scope_id: str | None) -> int:
     """Return how many limits there are of this scope."""
-    query = select(func.count()).where(LimitRow.scope == scope, LimitRow.scope_id.is_not_distinct_from(scope_id))
+    query = select(func.count()).where(LimitRow.scope == scope, LimitRow.scope_id == scope_id)
     return (await tx.execute(query)).scalar_one()
 
 

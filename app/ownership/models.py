@@ -14,7 +14,7 @@ class OwnedObjectRow(Base):
     __tablename__ = "owned_objects"
     __table_args__ = (
         UniqueConstraint("object_id", "upstream"),
-        Index("ix_owned_objects_created_at", "created_at", postgresql_using="brin"),
+        Index("ix_owned_objects_kind_created_at", "kind", "created_at"),
         # What is made for every call is not listed.
         Index(
             "ix_owned_objects_project_id_kind_upstream",

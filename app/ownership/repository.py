@@ -23,11 +23,14 @@ ORDER BY object_id, (project_id = $1) DESC
 """
 _FIND_UPSTREAMS: Final = "SELECT DISTINCT upstream FROM owned_objects WHERE project_id = $1 AND kind = $2"
 _DELETE: Final = "DELETE FROM owned_objects WHERE project_id = $1 AND object_id = $2"
+# The oldest of each kind, as they are in the index: what else is old, and stays, may be any number.
 _PURGE: Final = """
 DELETE FROM owned_objects WHERE (project_id, object_id) IN (
-    SELECT project_id, object_id FROM owned_objects
-    WHERE kind = ANY($1::text[]) AND created_at < now() - make_interval(days => $2)
-    LIMIT $3 FOR UPDATE SKIP LOCKED
+    SELECT project_id, object_id FROM unnest($1::text[]) AS passing(kind), LATERAL (
+        SELECT project_id, object_id FROM owned_objects
+        WHERE kind = passing.kind AND created_at < now() - make_interval(days => $2)
+        ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED
+    ) AS old LIMIT $3
 ) RETURNING 1
 """
 

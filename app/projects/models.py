@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Text, func
+from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,6 +18,9 @@ class Project(Base):
     __table_args__ = (
         CheckConstraint("model_mode IN ('allow_list', 'deny_list')", name="model_mode"),
         Index("ix_projects_created_at_id", "created_at", "id"),
+        Index("ix_projects_active", "created_at", "id", postgresql_where=text("archived_at IS NULL")),
+        Index("ix_projects_name", "name", "created_at"),
+        Index("ix_projects_model_mode", "id", postgresql_where=text("model_mode IS NOT NULL")),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -36,6 +39,7 @@ class ProjectMember(Base):
     __table_args__ = (
         CheckConstraint("role IN ('owner', 'admin', 'member', 'viewer')", name="role"),
         Index("ix_project_members_user_id", "user_id"),
+        Index("ix_project_members_added_at", "project_id", "added_at", "user_id"),
     )
 
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)

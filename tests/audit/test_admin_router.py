@@ -99,6 +99,7 @@ async def test_an_empty_log_is_an_empty_page(admin: AsyncOpenAI, db: Database) -
         ({"actor_ids": ["key_bob"]}, ["bud_1", "key_1"]),
         ({"actor_ids": ["sess_1"]}, ["proj_1", "proj_1"]),
         ({"actor_ids": ["key_program", "key_bob"]}, ["bud_1", "proj_2", "key_1"]),
+        ({"actor_ids": ["key_program", "user_bob"]}, ["bud_1", "proj_2", "key_1"]),
         ({"actor_emails": ["ada@example.org"]}, ["proj_1", "proj_1"]),
         ({"actor_emails": ["eve@example.org"]}, [None]),
         ({"resource_ids": ["key_1"]}, ["key_1", "key_1"]),
@@ -111,6 +112,18 @@ async def test_filters_find_what_they_say(
     admin: AsyncOpenAI, log: list[str], query: dict[str, Any], expected: list[str | None]
 ) -> None:
     assert [resource_id for _, resource_id in await found(admin, **query)] == expected
+
+
+async def test_pages_of_a_stretch_of_time_miss_nothing_and_repeat_nothing(admin: AsyncOpenAI, log: list[str]) -> None:
+    logs = admin.admin.organization.audit_logs
+    everything = [entry.id for entry in (await logs.list(limit=100)).data]
+    since: Any = {"gt": 0}
+    paged = [entry.id async for entry in logs.list(limit=2, effective_at=since)]
+    back = (await logs.list(limit=2, effective_at=since, before=everything[3])).data
+
+    assert paged == everything
+    assert [entry.id for entry in back] == everything[1:3]
+    assert (await logs.list(after=everything[1], before=everything[4], effective_at=since)).data[0].id == everything[2]
 
 
 async def test_moments_are_whole_seconds_with_and_without_their_edges(admin: AsyncOpenAI, db: Database) -> None:

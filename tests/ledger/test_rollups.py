@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from app.core.clock import utc_now
 from app.core.db import Database, DatabaseUnavailable
-from app.ledger import rollup_service
+from app.ledger import rollup_repository, rollup_service
 from app.ledger.rollup_service import RollupService
 from app.ledger.spans import LENGTHS, Span, floor
 from app.ledger.usage_sum import DIMENSIONS
@@ -156,10 +156,28 @@ async def test_a_backlog_is_rolled_up_in_steps_of_bounded_size(db: Database) -> 
     await write(db, entries)
     rollups = open_rollups(db)
 
-    first = await rollups._roll_up_some()
-    assert first == min(rollup_service._MINUTES_MAX, len({floor(e.settled_at, "minute") for e in entries}))
+    minutes = len({floor(e.settled_at, "minute") for e in entries})
+    assert await rollups._roll_up_some() == (minutes >= rollup_service._MINUTES_MAX)
+    assert await marks(db) == max(0, minutes - rollup_service._MINUTES_MAX)
     await rollups.roll_up()
 
+    assert await rolled_up(db) == sums_of(entries)
+
+
+async def test_a_backlog_of_marks_is_looked_at_in_steps_of_bounded_size(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollup_repository, "_MARKS_MAX", 2)
+    entries = [make_entry(settled_at=today().end) for _ in range(5)]
+    for entry in entries:
+        await write(db, [entry])
+    rollups = open_rollups(db)
+
+    assert await rollups._roll_up_some()
+    assert await marks(db) == 3
+    await rollups.roll_up()
+
+    assert await marks(db) == 0
     assert await rolled_up(db) == sums_of(entries)
 
 
