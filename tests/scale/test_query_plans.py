@@ -100,7 +100,7 @@ async def test_no_job_reads_more_as_tables_grow(large_weir: LargeWeir, log: Log)
         plans.extend(log.read())
         return all(any(job in plan.statement for plan in plans) for job in _JOBS)
 
-    await until(all_have_run)
+    await until(all_have_run, patience_seconds=120)
     found = offences(log, plans)
     assert not found, "\n\n".join(found.values())
 
