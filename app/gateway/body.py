@@ -1,6 +1,8 @@
 """Reads a JSON request body far enough to route and meter it; everything else in it stays as it came."""
 
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -57,6 +59,23 @@ def json_object(body: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return document if isinstance(document, dict) else None
+
+
+def all_objects(document: object) -> Iterator[dict[str, Any]]:
+    """Yield every object in *document*, at any depth."""
+    left = [document]
+    while left:  # not by recursion, as a document may be nested deeper than Python recurses
+        value = left.pop()
+        if isinstance(value, list):
+            left.extend(value)
+        elif isinstance(value, dict):
+            left.extend(value.values())
+            yield value
+
+
+def says_error(body: bytes) -> bool:
+    """Tell whether a JSON object is an error, or has failed with one, whatever the status of the answer it is."""
+    return bool((json_object(body) or {}).get("error"))
 
 
 def read_model(document: dict[str, Any]) -> str:
@@ -137,7 +156,12 @@ def _may_repeat(body: bytes, document: dict[str, Any], names: AbstractSet[str]) 
     expected = dict.fromkeys(document.keys() & names, 1)
     for name in _MESSAGE_METERED:
         expected[name] = expected.get(name, 0) + sum(name in message for message in messages)
-    return any(body.count(b'"%b"' % name.encode()) > times for name, times in expected.items())
+    return any([body.count(_quoted(name)) > times for name, times in expected.items()])
+
+
+@lru_cache(maxsize=256)
+def _quoted(name: str) -> bytes:
+    return b'"%b"' % name.encode()
 
 
 def json_name(value: object) -> str:

@@ -30,6 +30,9 @@ from app.upstreams.service import UpstreamService
 from app.upstreams.ticket import Ticket
 from app.upstreams.tries import Next, Tries
 
+# As plain numbers: until Python 3.12 to look up a member of an enumeration costs a call.
+_MULTIPLE_CHOICES: Final = HTTPStatus.MULTIPLE_CHOICES.value
+_BAD_REQUEST: Final = HTTPStatus.BAD_REQUEST.value
 _EVENT_STREAM: Final = "text/event-stream"
 _SHOULD_RETRY: Final = b"x-should-retry"
 _SETTLED_WITHIN_SECONDS: Final = 5.0
@@ -87,7 +90,7 @@ class Dispatcher:
                 if tries.forbids_sdk_retry:
                     found.headers["x-should-retry"] = "false"
                 raise found
-            if found.error_code is not None or found.status >= HTTPStatus.BAD_REQUEST:
+            if found.error_code is not None or found.status >= _BAD_REQUEST:
                 attempt.context.error_code = found.error_code
                 if tries.forbids_sdk_retry:
                     found.headers[:] = _no_more(found.headers)
@@ -108,7 +111,7 @@ class Dispatcher:
         try:
             try:
                 answer = await self._send(attempt, tries, inbound)
-                if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+                if answer.status < _MULTIPLE_CHOICES:
                     return await self._relay(attempt, answer)
                 refusal = await read_refusal(attempt, answer)
             except UpstreamFailed as failure:

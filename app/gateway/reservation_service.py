@@ -57,46 +57,46 @@ class ReservationDesk:
         Raises BudgetSpent, BudgetReserved, ModelNotPriced, IdempotencyKeyInUse or DatabaseUnavailable; then it must
         not be sent.
         """
-        bound = attempt.request.bound
+        ceilings = self._ceilings(attempt, attempt.request.bound)
         try:
-            grant, is_short = await self._reserve(attempt, bound)
+            grant, is_short = await self._reserve(attempt, ceilings)
         except BudgetSpent:
             counted = await self._counts.exact_bound(attempt.operation, attempt.request)
             if counted is None:
                 raise
-            bound = counted
-            grant, is_short = await self._reserve(attempt, bound)
+            ceilings = self._ceilings(attempt, counted)
+            grant, is_short = await self._reserve(attempt, ceilings)
         attempt.ceiling_nano = grant.ceiling_nano
         attempt.budget_window_ids = grant.window_ids
         if grant.must_be_capped and not attempt.request.is_capped:
             try:
-                await self._cap(attempt, bound, is_short=is_short)
+                await self._cap(attempt, ceilings, is_short=is_short)
             except BaseException:
                 self._budgets.release(attempt.id)
                 raise
 
     async def explain(self, attempt: Attempt) -> Explanation:
         """Return what `make` would do with *attempt* now; nothing is held and nothing is written for it."""
-        bound = attempt.request.bound
-        ceiling, demand = self._price(attempt, bound)
+        ceilings = self._ceilings(attempt, attempt.request.bound)
+        ceiling, demand = self._price(attempt, ceilings)
         answer, windows = await self._budgets.preview(_payer(attempt), demand)
         counted = None
         if isinstance(answer, Shortfall):
             counted = await self._counts.exact_bound(attempt.operation, attempt.request)
         if counted is not None:
-            bound = counted
-            ceiling, demand = self._price(attempt, bound)
+            ceilings = self._ceilings(attempt, counted)
+            ceiling, demand = self._price(attempt, ceilings)
             answer, windows = await self._budgets.preview(_payer(attempt), demand)
         cap = None
         if isinstance(answer, Grant) and answer.must_be_capped and not attempt.request.is_capped:
             attempt.ceiling_nano = answer.ceiling_nano
-            await self._cap(attempt, bound, is_short=demand is not None and answer.ceiling_nano < demand.capped_nano)
+            await self._cap(attempt, ceilings, is_short=demand is not None and answer.ceiling_nano < demand.capped_nano)
             cap = attempt.output_tokens_cap
         return Explanation(attempt.target, ceiling, demand, answer, windows, cap, counted is not None)
 
-    async def _reserve(self, attempt: Attempt, bound: Bound) -> tuple[Grant, bool]:
+    async def _reserve(self, attempt: Attempt, ceilings: Ceilings) -> tuple[Grant, bool]:
         """Return the grant, and whether it is less than the usual cap needs."""
-        ceiling, demand = self._price(attempt, bound)
+        ceiling, demand = self._price(attempt, ceilings)
         reservation = Reservation(
             id=attempt.id,
             process_id=self._budgets.process_id,
@@ -118,11 +118,10 @@ class ReservationDesk:
             raise IdempotencyKeyInUse
         return grant, demand is not None and grant.ceiling_nano < demand.capped_nano
 
-    def _price(self, attempt: Attempt, bound: Bound) -> tuple[Ceiling, Demand | None]:
+    def _price(self, attempt: Attempt, ceilings: Ceilings) -> tuple[Ceiling, Demand | None]:
         """Return the ceiling of an attempt and what it asks its budgets for, None where its model has no price."""
         if attempt.operation.is_free:
             return Ceiling(_NOTHING, None), Demand(_NOTHING, _NOTHING, _NOTHING)
-        ceilings = self._ceilings(attempt, bound)
         ceiling = ceilings.most()
         return ceiling, None if ceiling.price_id is None else self._demand(attempt, ceilings, ceiling.nano)
 
@@ -134,11 +133,11 @@ class ReservationDesk:
         least = min(ceilings.with_maximum(self._settings.output_tokens_min), capped)
         return Demand(ceiling_nano, capped, least)
 
-    async def _cap(self, attempt: Attempt, bound: Bound, *, is_short: bool) -> None:
+    async def _cap(self, attempt: Attempt, ceilings: Ceilings, *, is_short: bool) -> None:
         """Set the maximum that the amount held pays for; where that is short, an exact count makes more of it."""
         if is_short and (counted := await self._counts.exact_bound(attempt.operation, attempt.request)) is not None:
-            bound = counted
-        within = self._ceilings(attempt, bound).output_tokens_within(attempt.ceiling_nano)
+            ceilings = self._ceilings(attempt, counted)
+        within = ceilings.output_tokens_within(attempt.ceiling_nano)
         attempt.output_tokens_cap = min(within, self._settings.output_tokens_default)
         attempt.body = attempt.operation.capped(attempt.body, attempt.output_tokens_cap)
 

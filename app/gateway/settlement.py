@@ -1,6 +1,7 @@
 """Ends an attempt at an upstream: the one ledger entry that says how, and what it counts in its limits."""
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Final
 
 from app.budgets.service import BudgetService
@@ -20,7 +21,8 @@ _NO_USAGE: Final = Usage()
 _NOTHING: Final = Nano(0)
 _FREE: Final = Charge(_NOTHING, None, ())
 _WHOLE: Final = ("completed", "no_usage")
-_COLUMNS: Final = frozenset(Entry._fields)
+_OTHERS: Final = tuple(name for name in Usage._fields if name not in Entry._fields)
+_counts_of_others: Final = attrgetter(*_OTHERS)
 ANSWER_NOT_KEPT: Final = "answer_not_kept"
 """Flag of an entry whose answer was too long to be kept for its idempotency key, which is free again."""
 AT_CEILING: Final = "at_ceiling"
@@ -196,7 +198,7 @@ def _flags(attempt: Attempt, charge: Charge) -> tuple[str, ...]:
 
 
 def _other_units(usage: Usage) -> dict[str, int] | None:
-    return {name: count for name, count in usage._asdict().items() if count and name not in _COLUMNS} or None
+    return {name: count for name, count in zip(_OTHERS, _counts_of_others(usage), strict=True) if count} or None
 
 
 def _us(seconds: float) -> int:

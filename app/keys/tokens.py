@@ -8,6 +8,7 @@ import hmac
 import secrets
 import string
 import zlib
+from functools import lru_cache
 from typing import Final, Literal
 
 KeyKind = Literal["api", "admin"]
@@ -39,12 +40,20 @@ def is_plausible(token: str) -> bool:
 
 def digest(token: str, pepper: bytes) -> bytes:
     """Return the HMAC-SHA256 of *token* under *pepper*; keys have too much entropy to need a slow hash."""
-    return hmac.digest(pepper, token.encode(), hashlib.sha256)
+    keyed = _keyed(pepper).copy()
+    keyed.update(token.encode())
+    return keyed.digest()
 
 
 def redact(token: str) -> str:
     """Return what people may see of a key: its prefix, a few public characters, and its last two."""
     return f"{token[:7]}…{token[-2:]}"
+
+
+@lru_cache(maxsize=16)
+def _keyed(pepper: bytes) -> hmac.HMAC:
+    """Return the HMAC of nothing yet; to go on from a copy takes a fraction of beginning anew."""
+    return hmac.new(pepper, digestmod=hashlib.sha256)
 
 
 def _checksum(body: str) -> str:

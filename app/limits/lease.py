@@ -85,8 +85,10 @@ class OpenLeases:
     def remove(self, lease: Lease) -> None:
         """Forget a lease that ends."""
         if self._leases.pop(lease.id, None) is not None:
-            self._counts.subtract(lease.concurrent_keys())
-            self._counts += Counter()  # without the zeros
+            for key in lease.concurrent_keys():
+                self._counts[key] -= 1
+                if not self._counts[key]:
+                    del self._counts[key]
 
     def count(self, key: str) -> int:
         """Return how many there are in one counter."""

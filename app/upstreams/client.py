@@ -1,18 +1,16 @@
-"""HTTP to upstreams: one request out, one answer in, its bytes untouched. The only place that opens connections.
+"""HTTP to upstreams: one request out, one answer in, its bytes untouched. The only place that sends requests.
 
-Redirects are not followed and cookies not kept. Closing an answer that is not at its end closes its connection, which
-is how an upstream learns that nobody listens any more.
+Redirects are not followed, cookies not kept, and nothing is sent twice. Closing an answer that is not at its end closes
+its connection, which is how an upstream learns that nobody listens any more.
 """
 
 import asyncio
-import io
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self
 
-import aiohttp
 from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
@@ -20,44 +18,58 @@ from yarl import URL
 from app.setting_groups import Upstream as UpstreamSettings
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.body import Body
+from app.upstreams.connection_client import Connection
 from app.upstreams.failure import UpstreamFailed
-from app.upstreams.keep_alive import make_socket
+from app.upstreams.pool_client import Origin, Pool
 from app.upstreams.routing import Timeouts
+from app.upstreams.upload_client import Upload, pieces_of
 from app.upstreams.waits import Waits
 
-_READ_BUFFER_BYTES: Final = 65_536
 _SENT_AT_ONCE_BYTES_MAX: Final = 1_048_576
-# What a connection attempt can fail with: DNS, refusal, TLS, a bad certificate. Nothing was sent in any of these.
-_NOT_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 _AS_SETTINGS_SAY: Final = Timeouts()
-# The first that fits.
-_CONNECT_PROBLEMS: Final = (
-    (aiohttp.ClientConnectorDNSError, "its name cannot be resolved"),
-    (aiohttp.ClientConnectorCertificateError, "its TLS certificate is not valid"),
-    (aiohttp.ClientConnectorSSLError, "it cannot be spoken to with TLS"),
-    (aiohttp.ClientConnectorError, "no connection"),
-    (aiohttp.ConnectionTimeoutError, "no connection in time"),
-)
+_WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""Methods whose requests need not say that they have no body (RFC 9110, section 8.6)."""
 
 
 class HttpAnswer(UpstreamAnswer):
-    """An answer that aiohttp is receiving."""
+    """An answer that is being received."""
 
-    def __init__(
-        self, response: aiohttp.ClientResponse, waits: Waits, size_bytes_max: int, on_close: Callable[[], None]
-    ) -> None:
-        self._response = response
+    def __init__(self, connection: Connection, origin: Origin, pool: Pool, waits: Waits, size_bytes_max: int) -> None:
+        self._connection = connection
+        self._origin = origin
+        self._pool = pool
         self._waits = waits
         self._size_bytes_max = size_bytes_max
-        self._on_close: Callable[[], None] | None = on_close
+        self._upload: Upload | None = None
+        self._is_closed = False
         self._silent_until: float | None = None
         """When the silence that is going on has been too long; it may go on over several reads."""
-        self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+
+    async def receive_head(self, upload: Upload | None, until: float) -> None:
+        """Wait for the head, *until* by the event loop's clock, or as long as *upload* allows; raises UpstreamFailed.
+
+        What the upload itself has failed with is raised, too.
+        """
+        self._upload = upload
+        connection = self._connection
+        while not connection.check_head():
+            if upload is not None:
+                upload.check()
+                until = upload.answer_until
+            if _now() >= until:
+                raise UpstreamFailed("timed_out", "no answer in time")
+            await connection.wait(until)
+        self.status = connection.status
+        self.headers = CIMultiDict(
+            [(name.decode("latin-1"), value.decode(errors="surrogateescape")) for name, value in connection.headers]
+        )
+        self._refuse_compressed()
 
     def header_items(self) -> Iterable[tuple[str, str]]:
         """Return the headers in order, repeated ones too."""
-        return self._response.headers.items()
+        return self.headers.items()
 
     async def read_some(self) -> bytes:
         """Return the next bytes of the body, b"" at its end; raises UpstreamFailed."""
@@ -67,23 +79,21 @@ class HttpAnswer(UpstreamAnswer):
 
     async def read_soon(self, patience_seconds: float) -> bytes | None:
         """Return the same, or None when nothing came for so long: then it can be asked again. Raises UpstreamFailed."""
-        content = self._response.content
-        now = _now()
-        if self._silent_until is None:
-            self._silent_until = self._waits.between_chunks_at(now)
-        asks_again_at = now + patience_seconds
-        try:
-            data = content.read_nowait()  # of what is here already; to wait costs more
-            if not data and not content.at_eof():
-                async with asyncio.timeout_at(min(asks_again_at, self._silent_until)):
-                    data = await content.readany()
-        except TimeoutError:
-            if asks_again_at < self._silent_until:
-                return None
-            self.close()
-            raise UpstreamFailed("timed_out", "silent for too long, or too long in total") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise UpstreamFailed("lost", _describe(error)) from error
+        data = self._connection.read()
+        if data is None:
+            now = _now()
+            if self._silent_until is None:
+                self._silent_until = self._waits.between_chunks_at(now)
+            asks_again_at = now + patience_seconds
+            until = min(asks_again_at, self._silent_until)
+            while (data := self._connection.read()) is None:
+                if _now() < until:
+                    await self._connection.wait(until)
+                elif asks_again_at < self._silent_until:
+                    return None
+                else:
+                    self.close()
+                    raise UpstreamFailed("timed_out", "silent for too long, or too long in total")
         self._silent_until = None
         return data
 
@@ -101,13 +111,21 @@ class HttpAnswer(UpstreamAnswer):
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else close it."""
-        if self._response.content.at_eof():
-            self._response.release()
-        else:
-            self._response.close()
-        if self._on_close is not None:
-            self._on_close()
-            self._on_close = None
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._upload is not None and not self._upload.stop():
+            self._connection.close()
+        self._pool.give_back(self._origin, self._connection)
+
+    def _refuse_compressed(self) -> None:
+        """Raise for a good answer that nobody here can read; a bad one need not be read."""
+        encoding = self.headers.get("content-encoding")
+        if encoding is None:
+            return
+        encoding = encoding.strip().lower()
+        if encoding not in ("", "identity") and self.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise UpstreamFailed("nonsense", f"its answer is compressed ({encoding[:20]!r}), which was not asked for")
 
     def __enter__(self) -> Self:
         return self
@@ -119,23 +137,11 @@ class HttpAnswer(UpstreamAnswer):
 
 
 class UpstreamClient:
-    """A pool of connections to all upstreams."""
+    """Sends requests to all upstreams."""
 
     def __init__(self, settings: UpstreamSettings, resolver: AbstractResolver | None = None) -> None:
         self._settings = settings
-        self._in_use = 0
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=settings.connections_max, ttl_dns_cache=60, resolver=resolver, socket_factory=make_socket
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=_READ_BUFFER_BYTES,
-            skip_auto_headers=("User-Agent", "Content-Type", "Accept"),
-            max_line_size=16_384,
-            max_field_size=16_384,
-            # Answers are asked for as they are; one that is compressed all the same could be a bomb.
-            auto_decompress=False,
-        )
+        self._pool = Pool(settings.connections_max, resolver)
 
     async def send(
         self,
@@ -151,103 +157,46 @@ class UpstreamClient:
 
         A body that comes in pieces can be sent once only; what its iterator raises is raised here.
         """
-        waits = Waits.of(self._settings, timeouts, _now(), has_alternative=has_alternative)
-        self._in_use += 1
+        now = _now()
+        waits = Waits.of(self._settings, timeouts, now, has_alternative=has_alternative)
+        # A large body leaves in pieces, so that other calls go on in between.
+        pieces = pieces_of(body, _SENT_AT_ONCE_BYTES_MAX)
+        head = _head(method, url, headers, body)
+        origin = Origin(url.scheme, url.raw_host or "", url.port or 0)
+        connection = await self._pool.take(origin, now + waits.connect_seconds)
+        answer = HttpAnswer(connection, origin, self._pool, waits, self._settings.answer_size_bytes_max)
         try:
-            response = await self._request(method, url, headers, body, waits)
-            _refuse_compressed(response)
+            whole = body if pieces is None and isinstance(body, bytes) else b""
+            connection.send(head + whole, has_body=method != "HEAD")
+            upload = None if pieces is None else Upload(connection, pieces, waits, is_chunked=head.endswith(_CHUNKED))
+            await answer.receive_head(upload, waits.first_byte_at(now))
         except BaseException:
-            self._leave()
+            answer.close()
             raise
-        return HttpAnswer(response, waits, self._settings.answer_size_bytes_max, self._leave)
+        return answer
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self._session.close()
-
-    async def _request(
-        self, method: str, url: URL, headers: CIMultiDict[str], body: Body, waits: Waits
-    ) -> aiohttp.ClientResponse:
-        upload = None if body is None or isinstance(body, bytes) else _Upload(body, waits)
-        data: bytes | io.BytesIO | _Upload | None = upload
-        if isinstance(body, bytes):
-            # A large one leaves in pieces, so that other calls go on in between.
-            data = io.BytesIO(body) if len(body) > _SENT_AT_ONCE_BYTES_MAX else body
-        connect = waits.connect_seconds
-        try:
-            async with waits.first_byte(_now()) as patience:
-                if upload is not None:
-                    upload.patience = patience
-                return await self._session.request(
-                    method,
-                    url,
-                    headers=headers,
-                    data=data,
-                    allow_redirects=False,
-                    compress=False,
-                    timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect),
-                )
-        except _NOT_SENT as error:
-            most = self._settings.connections_max
-            if isinstance(error, aiohttp.ConnectionTimeoutError) and self._in_use > most:
-                raise UpstreamFailed("no_room", f"all {most} connections are in use") from error
-            raise UpstreamFailed("not_sent", _describe(error)) from error
-        except TimeoutError:
-            raise UpstreamFailed("timed_out", "no answer in time") from None
-        except (aiohttp.ClientError, OSError) as error:
-            if upload is not None and upload.error is not None:
-                raise upload.error from None
-            raise UpstreamFailed("lost", _describe(error)) from error
-        finally:
-            if upload is not None:
-                upload.patience = None
-
-    def _leave(self) -> None:
-        self._in_use -= 1
+        """Close every connection that nobody uses."""
+        self._pool.close()
 
 
-class _Upload:
-    """A body that comes in pieces: as long as they come, the wait for an answer has not begun."""
-
-    def __init__(self, body: AsyncIterator[bytes], waits: Waits) -> None:
-        self._body = body
-        self._waits = waits
-        self.patience: asyncio.Timeout | None = None
-        """That wait, until there is an answer."""
-        self.error: Exception | None = None
-        """What the body itself has failed with."""
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            piece = await anext(self._body)
-        except StopAsyncIteration:
-            raise
-        except Exception as error:
-            self.error = error
-            raise
-        if self.patience is not None and not self.patience.expired():
-            self.patience.reschedule(self._waits.first_byte_at(_now()))
-        return piece
+_CHUNKED: Final = b"\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def _refuse_compressed(response: aiohttp.ClientResponse) -> None:
-    """Raise for a good answer that nobody here can read; a bad one need not be read."""
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity") and response.status < HTTPStatus.MULTIPLE_CHOICES:
-        response.close()
-        raise UpstreamFailed("nonsense", f"its answer is compressed ({encoding[:20]!r}), which was not asked for")
+def _head(method: str, url: URL, headers: CIMultiDict[str], body: Body) -> bytes:
+    """Return the head of a request (RFC 9112, section 3); raises ValueError where a value has a line break in it."""
+    lines = [f"{method} {url.raw_path_qs} HTTP/1.1", f"Host: {url.host_port_subcomponent}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if isinstance(body, bytes) or (body is None and method not in _WITHOUT_BODY):
+        lines.append(f"Content-Length: {len(body or b'')}")
+    elif body is not None and "content-length" not in headers:
+        lines.append("Transfer-Encoding: chunked")
+    text = "\r\n".join(lines)
+    breaks = len(lines) - 1
+    if text.count("\r") != breaks or text.count("\n") != breaks or "\0" in text:
+        raise ValueError("a header of a request has a line break in it")
+    return f"{text}\r\n\r\n".encode()
 
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _describe(error: BaseException) -> str:
-    """Return in one line what happened, for operators."""
-    for kind, problem in _CONNECT_PROBLEMS:
-        if isinstance(error, kind):
-            return f"{problem}: {str(error.__cause__)[:200]}".removesuffix(": ")
-    return f"{type(error).__name__}: {str(error)[:200]}"

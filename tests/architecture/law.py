@@ -186,7 +186,17 @@ LIBRARIES: Final = (
     ),
     Library(("hiredis", "redis", "valkey"), ("store",), ("core/redis",), "talk to Redis in the feature's store.py"),
     Library(
-        ("aiohttp", "httpx", "httpx2", "http.client", "openai", "pyreqwest", "requests", "urllib.request"),
+        (
+            "aiohappyeyeballs",
+            "aiohttp",
+            "httpx",
+            "httpx2",
+            "http.client",
+            "openai",
+            "pyreqwest",
+            "requests",
+            "urllib.request",
+        ),
         ("client",),
         (),
         "talk to other people's servers in the feature's client.py",

@@ -9,6 +9,7 @@ import pytest
 from tests.fixtures.canned import CHUNKED, CannedUpstream, chunk, event
 from tests.fixtures.weir import RunningWeir
 from tests.simulator.wire import Connection, Wire
+from tests.upstreams.connections import in_use
 
 HELLO: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello."}]}
 STREAM = {**HELLO, "stream": True}
@@ -42,8 +43,8 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 
 async def assert_nothing_stays_behind(weir: RunningWeir) -> None:
-    connector: Any = weir.wiring.upstreams._client._session.connector
-    await until(lambda: not connector._acquired)
+    client = weir.wiring.upstreams._client
+    await until(lambda: in_use(client) == 0)
     await until(lambda: all(task.get_name() != "departure" for task in asyncio.all_tasks()))
 
 

@@ -13,13 +13,13 @@ from app.upstreams.client import UpstreamClient
 from app.upstreams.failure import UpstreamFailed
 from tests.fixtures.canned import CannedUpstream
 from tests.fixtures.weir import UPSTREAM_KEY, RunningWeir
+from tests.upstreams.connections import idle, in_use
 
 HELLO: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello."}]}
 
 
 async def test_a_connection_is_used_again_after_an_answer_that_ended_and_not_after_another(weir: RunningWeir) -> None:
     client = UpstreamClient(Settings().upstream)
-    connector: Any = client._session.connector
     url = URL(f"{weir.settings.openai_base_url}/chat/completions")
     headers = CIMultiDict({"authorization": f"Bearer {UPSTREAM_KEY}"})
     try:
@@ -27,12 +27,11 @@ async def test_a_connection_is_used_again_after_an_answer_that_ended_and_not_aft
             body = orjson.dumps({**HELLO, "stream": stream})
             with await client.send("POST", url, headers, body) as answer:
                 assert (answer.status, bool(await answer.read_all())) == (200, True)
-            assert (len(connector._acquired), [len(idle) for idle in connector._conns.values()]) == (0, [1])
+            assert (in_use(client), idle(client)) == (0, 1)
         headers["x-simulator"] = "hang=1"
         with await client.send("POST", url, headers, orjson.dumps({**HELLO, "stream": True})) as answer:
             await answer.read_some()
-        assert not connector._acquired
-        assert not any(connector._conns.values())
+        assert (in_use(client), idle(client)) == (0, 0)
     finally:
         await client.close()
 
@@ -62,5 +61,5 @@ async def test_a_call_that_finds_no_free_connection_was_not_sent(
         never.set()
         await client.close()
     assert (caught.value.failure, caught.value.reason) == ("no_room", "all 1 connections are in use")
-    assert client._in_use == 0
+    assert in_use(client) == 0
     assert len(canned.requests) == 1

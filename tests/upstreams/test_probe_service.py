@@ -17,6 +17,7 @@ from app.upstreams.routing import Target
 from app.upstreams.target_health import TargetHealth
 from app.upstreams.ticket import Ticket
 from tests.fixtures.canned import CannedUpstream
+from tests.fixtures.listening import listening
 from tests.fixtures.waiting import until
 from tests.upstreams.knowing import make_health, make_target
 
@@ -38,9 +39,8 @@ def upstream() -> CannedUpstream:
 @pytest.fixture
 async def target(upstream: CannedUpstream) -> AsyncIterator[Target]:
     """Yield a model at the upstream that is canned."""
-    async with await asyncio.start_server(upstream.serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        yield make_target("one", base_url=f"http://127.0.0.1:{port}/v1", api_key="sk-probe")
+    async with listening(upstream.serve) as address:
+        yield make_target("one", base_url=f"{address}/v1", api_key="sk-probe")
 
 
 def begin(health: Health, target: Target, now: float) -> Ticket:

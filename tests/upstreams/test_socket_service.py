@@ -15,6 +15,7 @@ from app.observability.context import CallContext
 from app.upstreams.failure import UpstreamFailed
 from app.upstreams.routing import Plan, Target, Upstream
 from app.upstreams.socket_service import OpenSocket, SocketOpener, model_query
+from tests.fixtures.listening import listening
 from tests.fixtures.weir import RunningWeir, StartWeir
 
 HEADERS = [
@@ -109,8 +110,7 @@ async def test_a_server_that_does_not_answer_is_not_waited_for(start_weir: Start
         await is_over.wait()
         writer.close()
 
-    async with await asyncio.start_server(hang, "127.0.0.1", 0) as silent:
-        address = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    async with listening(hang) as address:
         with pytest.raises(UpstreamTimeout):
             await opened(weir, Upstream("silent", address, "planted", models=("m",)))
         is_over.set()
@@ -120,8 +120,7 @@ async def test_a_server_that_hangs_up_is_not_there(weir: RunningWeir) -> None:
     async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as rude:
-        address = f"http://127.0.0.1:{rude.sockets[0].getsockname()[1]}"
+    async with listening(hang_up) as address:
         with pytest.raises(UpstreamUnreachable):
             await opened(weir, Upstream("rude", address, "planted", models=("m",)))
 
@@ -135,8 +134,7 @@ async def test_whoever_leaves_meanwhile_takes_nobodys_place(weir: RunningWeir) -
         await is_over.wait()
         writer.close()
 
-    async with await asyncio.start_server(hang, "127.0.0.1", 0) as silent:
-        address = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    async with listening(hang) as address:
         upstream = Upstream("narrow", address, "planted", models=("m",), calls_at_once=1)
         for _ in range(2):  # a place that was kept would leave none for the second
             arrived.clear()
