@@ -156,7 +156,7 @@ def _may_repeat(body: bytes, document: dict[str, Any], names: AbstractSet[str]) 
     expected = dict.fromkeys(document.keys() & names, 1)
     for name in _MESSAGE_METERED:
         expected[name] = expected.get(name, 0) + sum(name in message for message in messages)
-    return any([body.count(_quoted(name)) > times for name, times in expected.items()])
+    return any(body.count(_quoted(name)) > times for name, times in expected.items())
 
 
 @lru_cache(maxsize=256)

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from app.core.money import Nano
 from app.prices.book import Price
-from app.prices.rates import Rates
+from app.prices.rates import TOKEN_DIMENSIONS, Rates
 from app.prices.usage import Usage
 
 _Counts = tuple[int, ...]
@@ -25,7 +25,8 @@ def cost(price: Price, usage: Usage) -> Nano:
     usage = _not_negative(usage)
     rates = price.long_context_rates if _is_long(price, usage) else None
     rates = rates or price.rates
-    return _nano(price, _sixtieths(rates, _billed(usage, rates), usage.audio_seconds))
+    per_million = sum(map(mul, _billed(usage, rates), rates))
+    return _nano(price, 60 * per_million + usage.audio_seconds * rates.audio_minutes)
 
 
 class CeilingLine(NamedTuple):
@@ -55,18 +56,31 @@ def ceiling_line(price: Price, bound: Usage) -> CeilingLine:
     twelve hours are only expected where *bound* has some.
     """
     bound = _not_negative(bound)
-    rates = _dearest(price, bound)
-    return CeilingLine(price, _sixtieths(rates, _bounded(bound), bound.audio_seconds), 60 * rates.output)
+    rates = price.rates
+    if price.long_context_rates is not None and _is_long(price, bound):
+        rates = Rates._make(map(max, rates, price.long_context_rates))
+    # A token is not always what it was announced as: each counts at the dearest rate that it may turn out to have.
+    text_rate = max(rates.input, rates.cached_input, rates.cache_write)
+    if bound.cache_write_12h_tokens:
+        text_rate = max(text_rate, rates.cache_write_12h)
+    output_rate = rates.output
+    if bound.output_audio_tokens:
+        output_rate = max(output_rate, rates.output_audio)
+    if bound.output_image_tokens:
+        output_rate = max(output_rate, rates.output_image)
+    audio = max(bound.input_audio_tokens, bound.cached_input_audio_tokens)
+    image = max(bound.input_image_tokens, bound.cached_input_image_tokens)
+    per_million = (
+        (_input_total(bound) - audio - image) * text_rate
+        + audio * max(text_rate, rates.input_audio, rates.cached_input_audio)
+        + image * max(text_rate, rates.input_image, rates.cached_input_image)
+        + sum(map(mul, _units(bound), rates[len(TOKEN_DIMENSIONS) :]))
+    )
+    return CeilingLine(price, 60 * per_million + bound.audio_seconds * rates.audio_minutes, 60 * output_rate)
 
 
 def _nano(price: Price, sixtieths: int) -> Nano:
     return Nano(-(-sixtieths // _PER) + price.per_request)
-
-
-def _sixtieths(rates: Rates, counts: _Counts, audio_seconds: int) -> int:
-    """Return the price of *counts* in nano-dollars times `_PER`."""
-    per_million: int = sum(map(mul, counts, rates))
-    return 60 * per_million + audio_seconds * rates.audio_minutes
 
 
 def _not_negative(usage: Usage) -> Usage:
@@ -119,42 +133,13 @@ def _billed(usage: Usage, rates: Rates) -> _Counts:
     )
 
 
-def _bounded(bound: Usage) -> _Counts:
-    """Return the counts of *bound* to multiply with its dearest rates, but for the output's."""
-    audio = max(bound.input_audio_tokens, bound.cached_input_audio_tokens)
-    image = max(bound.input_image_tokens, bound.cached_input_image_tokens)
-    text = _input_total(bound) - audio - image
-    return (text, 0, 0, 0, audio, 0, image, 0, 0, 0, 0, *_units(bound))
-
-
 def _units(usage: Usage) -> _Counts:
     return (
         usage.characters,
         usage.images,
-        0,  # audio_minutes, which `_sixtieths` bills by the second
+        0,  # audio_minutes, which are billed by the second
         usage.web_searches,
         usage.web_search_previews,
         usage.file_searches,
         usage.code_interpreter_sessions,
-    )
-
-
-def _dearest(price: Price, bound: Usage) -> Rates:
-    """Return rates at which no token within *bound* is too cheap: a token is not always what it was announced as."""
-    rates = price.rates
-    if price.long_context_rates is not None and _is_long(price, bound):
-        rates = Rates._make(map(max, rates, price.long_context_rates))
-    text = max(rates.input, rates.cached_input, rates.cache_write)
-    if bound.cache_write_12h_tokens:
-        text = max(text, rates.cache_write_12h)
-    output = rates.output
-    if bound.output_audio_tokens:
-        output = max(output, rates.output_audio)
-    if bound.output_image_tokens:
-        output = max(output, rates.output_image)
-    return rates._replace(
-        input=text,
-        input_audio=max(text, rates.input_audio, rates.cached_input_audio),
-        input_image=max(text, rates.input_image, rates.cached_input_image),
-        output=output,
     )

@@ -69,17 +69,24 @@ class Tries:
 
     def begin(self, now: float) -> tuple[Target, Ticket] | None:
         """Return where to send the call first, with the ticket of that attempt; None when nothing can be tried."""
-        targets = self.order(now).targets
-        ticket = self.begin_at(targets[0], now) if targets else None
-        return None if ticket is None else (targets[0], ticket)
+        targets = self.order(now).targets if self.is_choice else self._plan.targets
+        ticket = self._health.begin(targets[0], now) if targets else None
+        if ticket is None:
+            return None
+        self._note(targets[0])
+        return targets[0], ticket
 
     def begin_at(self, target: Target, now: float, *, is_again: bool = False) -> Ticket | None:
         """Return the ticket of an attempt at *target*; None when it must not be sent any more."""
         ticket = self._health.begin(target, now, is_again=is_again)
         self._targets_tried.add(_key(target))
         if ticket is not None:
-            self._tried[target.upstream.name] += 1
+            self._note(target)
         return ticket
+
+    def _note(self, target: Target) -> None:
+        self._targets_tried.add(_key(target))
+        self._tried[target.upstream.name] += 1
 
     def has_elsewhere(self, now: float) -> bool:
         """Tell whether there is an upstream left that is ready."""
