@@ -20,6 +20,7 @@ from genai_prices.data import providers
 
 from app.core.clock import utc_now
 from app.prices.book import SERVICE_TIERS
+from app.prices.price_file import FIELDS
 from app.prices.rates import MILLION_DIMENSIONS, UNIT_DIMENSIONS
 from scripts.litellm_gaps import gaps_from, usd_text
 
@@ -58,18 +59,6 @@ GENAI_UNIT: Final = {
     "web_searches_kcount": ("web_searches", 1000),
     "storage_searches_kcount": ("file_searches", 1000),
 }
-FIELDS: Final = (
-    "model",
-    "service_tier",
-    "valid_from",
-    "rates",
-    "long_context",
-    "per_unit_usd",
-    "per_request_usd",
-    "context_tokens_max",
-    "output_tokens_max",
-    "source",
-)
 LEFT_OUT: Final = (
     "LiteLLM: prices of GPT images by size and quality (the models bill tokens), video by the second (not here)",
     "LiteLLM: the uplift for regional processing, prices of the decisions endpoint, prices per pixel",

@@ -1,6 +1,7 @@
 """Settings come from the environment, are checked before anything starts, and never show a secret."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,44 @@ def test_setting_names_are_those_that_the_environment_is_read_by() -> None:
     assert {"WEIR_DATABASE_URL", "WEIR_HTTP__TRUSTED_HOSTS", "OPENAI_API_KEY", "OPENAI_BASE_URL"} <= set(names)
     assert len(names) == len(set(names))
     assert not unknown_variables(dict.fromkeys(names, ""))
+
+
+def test_what_is_several_is_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(
+        monkeypatch,
+        WEIR_UPSTREAMS__FALLBACK_MODELS='{"gpt-4o": ["gpt-4o-mini", "local"]}',
+        WEIR_UPSTREAMS__ALLOWED_NETWORKS='["10.1.0.0/16", "fd00::/8"]',
+        WEIR_UPSTREAMS__ALLOW_PRIVATE_ADDRESSES="true",
+    ).upstreams
+    assert settings.fallback_models == {"gpt-4o": ("gpt-4o-mini", "local")}
+    assert settings.allowed_networks == (ip_network("10.1.0.0/16"), ip_network("fd00::/8"))
+    assert settings.allow_private_addresses
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"WEIR_UPSTREAMS__FALLBACK_MODELS": '{"a": []}'}, "FALLBACK_MODELS: 'a' has no model to fall back to"),
+        ({"WEIR_UPSTREAMS__FALLBACK_MODELS": '{"a": ["b", "a"]}'}, "FALLBACK_MODELS: 'a' must fall back to other"),
+        ({"WEIR_UPSTREAMS__FALLBACK_MODELS": '{"a": ["b", "b"]}'}, "FALLBACK_MODELS: 'a' must fall back to other"),
+        ({"WEIR_UPSTREAMS__FALLBACK_MODELS": '{"a": ["b", "c", "d", "e", "f", "g"]}'}, "FALLBACK_MODELS"),
+        ({"WEIR_UPSTREAMS__FALLBACK_MODELS": '{"": ["b"]}'}, "FALLBACK_MODELS"),
+        ({"WEIR_UPSTREAMS__FALLBACK_MODELS": '["a"]'}, "FALLBACK_MODELS"),
+        ({"WEIR_UPSTREAMS__ALLOWED_NETWORKS": '["10.1.0.1/16"]'}, "ALLOWED_NETWORKS"),
+        ({"WEIR_SECRETS__KEY": "short"}, "WEIR_SECRETS__KEY: must have 32 characters or more"),
+        ({"WEIR_SECRETS__PREVIOUS_KEYS": '["short"]'}, "WEIR_SECRETS__PREVIOUS_KEYS"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_stops_the_start_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(monkeypatch, **variables)
+    assert message in str(caught.value)
+    assert "short" not in str(caught.value)
+
+
+def test_production_refuses_a_placeholder_for_the_key_of_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, **PRODUCTION, WEIR_SECRETS__KEY=STRONG).secrets.key is not None
+    with pytest.raises(SettingsError, match="WEIR_SECRETS__KEY: looks like a placeholder"):
+        load(monkeypatch, WEIR_SECRETS__KEY=f"changeme-{STRONG}")

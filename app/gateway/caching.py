@@ -11,6 +11,7 @@ from app.answers.policy import CachePolicy
 from app.cache_settings import Cache as CacheSettings
 from app.errors import InvalidRequest
 from app.gateway.answer import Answer, Inbound, lasting
+from app.gateway.body import all_objects, says_error
 from app.gateway.operations.operation import MeteredRequest, Operation
 from app.gateway.responses_bound import hosted_tools
 
@@ -87,8 +88,8 @@ def is_repeatable(operation: Operation, request: MeteredRequest) -> bool:
 def is_keepable(answer: Answer, outcome: str | None) -> bool:
     """Tell whether *answer*, to a call that ended with *outcome*, is whole, and what others would have got as well."""
     is_changed = any(name in _CHANGED for name, _ in answer.headers)
-    is_whole = outcome == "completed" and answer.status == HTTPStatus.OK and isinstance(answer.body, bytes)
-    return is_whole and not is_changed
+    is_whole = outcome == "completed" and answer.status == HTTPStatus.OK
+    return is_whole and not is_changed and isinstance(answer.body, bytes) and not says_error(answer.body)
 
 
 def kept_headers(answer: Answer, body: bytes) -> list[tuple[bytes, bytes]]:
@@ -101,14 +102,7 @@ def kept_headers(answer: Answer, body: bytes) -> list[tuple[bytes, bytes]]:
 
 def _reads_from_elsewhere(document: dict[str, Any]) -> bool:
     """Tell whether there is an address in *document* that the upstream would read from."""
-    left: list[Any] = [document]
-    while left:  # not by recursion, as a body may be nested deeper than Python recurses
-        value = left.pop()
-        if isinstance(value, list):
-            left.extend(value)
-        elif isinstance(value, dict):
-            for name, inner in value.items():
-                if name in _ADDRESSES and isinstance(inner, str) and not inner.startswith("data:"):
-                    return True
-                left.append(inner)
-    return False
+    members = (member for each in all_objects(document) for member in each.items())
+    return any(
+        name in _ADDRESSES and isinstance(value, str) and not value.startswith("data:") for name, value in members
+    )

@@ -21,6 +21,7 @@ from app.gateway.settlement import Settlement
 from app.gateway_settings import Gateway as GatewaySettings
 from app.upstreams.failure import UpstreamFailed
 from app.upstreams.service import UpstreamService
+from app.version import VERSION
 
 _log: Final = structlog.get_logger()
 _PAUSE_SECONDS_MIN: Final = 0.5
@@ -30,6 +31,7 @@ _AT_ONCE_MAX: Final = 8
 _FOLLOWED_MAX: Final = 10_000
 _TIMEOUT_SECONDS: Final = 30.0
 _SECONDS_PER_HOUR: Final = 3_600
+_HEADERS: Final = ((b"user-agent", f"weir/{VERSION}".encode()),)
 _GONE: Final[dict[str, Any]] = {}
 
 
@@ -92,7 +94,7 @@ class FollowUps:
         try:
             async with self._asking, asyncio.timeout(_TIMEOUT_SECONDS):
                 with await self._upstreams.send(
-                    attempt.target.upstream, "GET", path, headers=(), context=attempt.context
+                    attempt.target.upstream, "GET", path, headers=_HEADERS, context=attempt.context
                 ) as answer:
                     if answer.status == HTTPStatus.NOT_FOUND:
                         return _GONE

@@ -3,9 +3,7 @@
 https://platform.openai.com/docs/api-reference/images/object (usage)
 """
 
-from typing import Any
-
-from app.gateway.usage import TOKENS_MAX
+from app.gateway.usage import detail, usage_of
 from app.prices.usage import Usage
 
 
@@ -15,18 +13,11 @@ def image_usage(reported: object, images: int) -> Usage | None:
         return None
     seen, made = reported.get("input_tokens_details"), reported.get("output_tokens_details")
     output = reported.get("output_tokens")
-    counts: dict[str, Any] = {
+    counts = {
         "input_tokens": reported.get("input_tokens"),
-        "input_image_tokens": _detail(seen, "image_tokens", 0),
-        "cached_input_tokens": _detail(seen, "cached_tokens", 0),
+        "input_image_tokens": detail(seen, "image_tokens"),
+        "cached_input_tokens": detail(seen, "cached_tokens"),
         "output_tokens": output,
-        "output_image_tokens": _detail(made, "image_tokens", output),
+        "output_image_tokens": detail(made, "image_tokens", output),
     }
-    if not all(type(count) is int and 0 <= count <= TOKENS_MAX for count in counts.values()):
-        return None
-    return Usage(images=images, **counts)
-
-
-def _detail(details: object, name: str, default: object) -> object:
-    value = details.get(name) if isinstance(details, dict) else None
-    return default if value is None else value
+    return usage_of(counts, Usage(images=images))

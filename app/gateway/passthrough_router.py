@@ -3,12 +3,10 @@
 A body that is JSON is read whole, as it may name other people's objects; every other one is passed on as it arrives.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 
 from fastapi import APIRouter, Request, Response
-from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
@@ -20,7 +18,6 @@ from app.gateway.router import MeteredRoute, departure_cancels, send_answer
 from app.keys.auth import authenticate_project
 from app.observability.context import call_context
 from app.setting_groups import Http
-from app.upload_errors import BodyTimeout
 
 
 class PassedRoute(MeteredRoute):
@@ -50,7 +47,7 @@ class PassedResponse(Response):
         path = http.app.state.passed_paths.find(raw)
         if path is None:
             raise UnknownPath(scope["method"], scope["path"])
-        body = Incoming(http, receive)
+        body = Incoming(http)
         inbound = Inbound(http.headers.raw, scope["query_string"].decode("latin-1"))
         is_download = not body.is_there
         if body.is_there and body.is_json:
@@ -66,12 +63,11 @@ class PassedResponse(Response):
 
 
 class Incoming:
-    """The body of a request on its way in."""
+    """The body of a request on its way in; BodyLimit, outside of here, refuses one that stops."""
 
-    def __init__(self, http: Request, receive: Receive) -> None:
+    def __init__(self, http: Request) -> None:
         settings: Http = http.app.state.settings.http
-        self._receive = receive
-        self._timeout_seconds = settings.upload_timeout_seconds
+        self._http = http
         self._size_bytes_max = settings.body_size_bytes_max
         length = http.headers.get("content-length")
         self.is_there = length not in (None, "0") or "transfer-encoding" in http.headers
@@ -79,17 +75,8 @@ class Incoming:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield it as it arrives; raises BodyTimeout, and ClientDisconnect when it does not."""
-        more_body = True
-        while more_body:
-            try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    message = await self._receive()
-            except TimeoutError:
-                raise BodyTimeout(self._timeout_seconds) from None
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            more_body = message.get("more_body", False)
-            if piece := message.get("body", b""):
+        async for piece in self._http.stream():
+            if piece:
                 yield piece
 
     async def read(self) -> bytes:

@@ -1,8 +1,8 @@
 """A realtime conversation, as far as it decides what the next response can cost. Pure; in doubt more, never less."""
 
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from app.gateway.body import all_objects
 from app.gateway.realtime_events import (
     BETA_MAXIMUM,
     MAXIMA,
@@ -187,7 +187,7 @@ def _heard(event: Event, size: int) -> Heard:
     """Return what any other event adds: its text, a token for each of its bytes, and its media."""
     sounds = images = inlined = 0
     has_audio = is_unknown = False
-    for part in _objects_in(event):
+    for part in all_objects(event):
         audio = part.get("audio")
         if isinstance(audio, str):
             has_audio = True
@@ -206,14 +206,3 @@ def _heard(event: Event, size: int) -> Heard:
         has_audio=has_audio,
         is_unknown=is_unknown,
     )
-
-
-def _objects_in(event: Event) -> Iterator[Event]:
-    left: list[object] = [event]
-    while left:  # not by recursion, as an event may be nested deeper than Python recurses
-        value = left.pop()
-        if isinstance(value, list):
-            left.extend(value)
-        elif isinstance(value, dict):
-            left.extend(value.values())
-            yield value

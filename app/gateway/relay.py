@@ -16,7 +16,7 @@ from app.errors import (
 )
 from app.gateway.answer import Answer
 from app.gateway.attempt import Attempt, CallAttempt
-from app.gateway.body import json_object
+from app.gateway.body import json_object, says_error
 from app.gateway.operations.operation import Whole
 from app.gateway.settlement import Settlement
 from app.upstream_errors import UpstreamBusy
@@ -62,6 +62,8 @@ async def relay_plain(attempt: CallAttempt, answer: UpstreamAnswer, settlement: 
     attempt.answered_model = bounded_text(answered.model)
     attempt.service_tier = bounded_text(answered.service_tier)
     headers = [*to_caller(answer.header_items()), *attempt.own_headers()]
+    if attempt.record is not None and says_error(body):
+        attempt.record = None  # who asks again under the same key is to be tried again
     attempt.begin_answer(answer.status, headers)
     attempt.recorded(body)
     if answered.is_pending:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from app.gateway.responses_bound import hosted_tools
 from app.gateway.stream import StoredObject
-from app.gateway.usage import TOKENS_MAX, objects, text_tokens
+from app.gateway.usage import detail, objects, text_tokens, usage_of
 from app.prices.usage import Usage
 
 PENDING: Final = frozenset({"queued", "in_progress"})
@@ -25,21 +25,16 @@ def responses_usage(response: Mapping[str, Any], request: Mapping[str, Any]) -> 
     by_lifetime = read.get("cache_write_tokens_details") if isinstance(read, dict) else None
     counts = {
         "input_tokens": reported.get("input_tokens"),
-        "cached_input_tokens": _detail(read, "cached_tokens"),
-        "cache_write_tokens": _detail(read, "cache_write_tokens"),
-        "cache_write_12h_tokens": _detail(by_lifetime, "ttl_12h_tokens"),
-        "input_audio_tokens": _detail(read, "audio_tokens"),
-        "input_image_tokens": _detail(read, "image_tokens"),
+        "cached_input_tokens": detail(read, "cached_tokens"),
+        "cache_write_tokens": detail(read, "cache_write_tokens"),
+        "cache_write_12h_tokens": detail(by_lifetime, "ttl_12h_tokens"),
+        "input_audio_tokens": detail(read, "audio_tokens"),
+        "input_image_tokens": detail(read, "image_tokens"),
         "output_tokens": reported.get("output_tokens"),
-        "reasoning_tokens": _detail(written, "reasoning_tokens"),
-        "output_audio_tokens": _detail(written, "audio_tokens"),
+        "reasoning_tokens": detail(written, "reasoning_tokens"),
+        "output_audio_tokens": detail(written, "audio_tokens"),
     }
-    usage: dict[str, int] = {}
-    for name, count in counts.items():
-        if type(count) is not int or not 0 <= count <= TOKENS_MAX:
-            return None
-        usage[name] = count
-    return tools_usage(response, request)._replace(**usage)
+    return usage_of(counts, tools_usage(response, request))
 
 
 def tools_usage(response: Mapping[str, Any], request: Mapping[str, Any]) -> Usage:
@@ -89,11 +84,6 @@ def output_tokens(response: Mapping[str, Any]) -> int:
         elif isinstance(value, str):
             tokens += text_tokens(value.encode())
     return tokens
-
-
-def _detail(details: object, name: str) -> object:
-    value = details.get(name) if isinstance(details, dict) else None
-    return 0 if value is None else value
 
 
 def _is_search(item: Mapping[str, Any]) -> bool:

@@ -1,11 +1,13 @@
 """What an upstream says that a call used, read with suspicion; and our own count where it says nothing."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from app.prices.usage import Usage
 
 TOKENS_MAX: Final = 10_000_000_000
 """More than any call can use; a larger number is not a count of anything."""
+_NOTHING: Final = Usage()
 _BYTES_PER_TOKEN: Final = 4
 _MEDIA: Final = ("image_url", "input_audio", "file")
 _MEDIA_TOKENS: Final = 1_000
@@ -23,20 +25,15 @@ def chat_usage(reported: object) -> Usage | None:
     completion = reported.get("completion_tokens_details")
     counts = {
         "input_tokens": reported.get("prompt_tokens"),
-        "cached_input_tokens": _detail(prompt, "cached_tokens"),
-        "cache_write_tokens": _detail(prompt, "cache_write_tokens"),
-        "input_audio_tokens": _detail(prompt, "audio_tokens"),
-        "input_image_tokens": _detail(prompt, "image_tokens"),
+        "cached_input_tokens": detail(prompt, "cached_tokens"),
+        "cache_write_tokens": detail(prompt, "cache_write_tokens"),
+        "input_audio_tokens": detail(prompt, "audio_tokens"),
+        "input_image_tokens": detail(prompt, "image_tokens"),
         "output_tokens": reported.get("completion_tokens"),
-        "reasoning_tokens": _detail(completion, "reasoning_tokens"),
-        "output_audio_tokens": _detail(completion, "audio_tokens"),
+        "reasoning_tokens": detail(completion, "reasoning_tokens"),
+        "output_audio_tokens": detail(completion, "audio_tokens"),
     }
-    usage: dict[str, int] = {}
-    for name, count in counts.items():
-        if type(count) is not int or not 0 <= count <= TOKENS_MAX:
-            return None
-        usage[name] = count
-    return Usage(**usage)
+    return usage_of(counts)
 
 
 def prompt_usage(reported: object) -> Usage | None:
@@ -44,9 +41,16 @@ def prompt_usage(reported: object) -> Usage | None:
     return chat_usage({"completion_tokens": 0, **reported}) if isinstance(reported, dict) else None
 
 
-def _detail(details: object, name: str) -> object:
+def detail(details: object, name: str, default: object = 0) -> object:
+    """Return the member *name* of an object that may be no object, *default* when there is none."""
     value = details.get(name) if isinstance(details, dict) else None
-    return 0 if value is None else value
+    return default if value is None else value
+
+
+def usage_of(reported: Mapping[str, object], others: Usage = _NOTHING) -> Usage | None:
+    """Return the counts that were *reported* beside *others*; None when one is no count, or more than can be true."""
+    counts = {name: count for name, count in reported.items() if type(count) is int and 0 <= count <= TOKENS_MAX}
+    return others._replace(**counts) if len(counts) == len(reported) else None
 
 
 def input_tokens(request: object) -> int:

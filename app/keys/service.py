@@ -57,15 +57,15 @@ class KeyService:
         if token is None or len(token) > tokens.TOKEN_CHARACTERS_MAX:
             raise Unauthenticated
         digest = tokens.digest(token, self._pepper)
-        known = self._known.get(digest)
-        if known is None or monotonic_seconds() >= known[1]:
-            caller = await self._look_up(token, digest, address)
-        else:
-            caller = known[0]
-            if caller.expires_at is not None and self._clock() >= caller.expires_at:
-                raise Unauthenticated
+        caller = self._believed(digest) or await self._look_up(token, digest, address)
+        if caller.expires_at is not None and self._clock() >= caller.expires_at:
+            raise Unauthenticated
         self._used.add(caller.key_id)
         return caller
+
+    def _believed(self, digest: bytes) -> Caller | None:
+        known = self._known.get(digest)
+        return None if known is None or monotonic_seconds() >= known[1] else known[0]
 
     async def _look_up(self, token: str, digest: bytes, address: str | None) -> Caller:
         if digest in self._known:  # and too old to be believed
@@ -77,7 +77,7 @@ class KeyService:
             self._require_patience(digest, client)
             async with self._lookups:
                 self._require_patience(digest, client)  # others of the same client may have been before
-                caller = await self._find(token, digest)
+                caller = self._believed(digest) or await self._find(token, digest)
             if caller is None:
                 self._unknown.add(digest, client, monotonic_seconds())
         if caller is None:
@@ -102,10 +102,11 @@ class KeyService:
                 found = None
             if found is not None and found.digest != digest:
                 await repository.rehash(tx, found, digest)
-        self._known.pop(digest, None)
         if found is None or not await self._has_owner(found.caller):
+            self._known.pop(digest, None)
             return None
         if forgotten == self._forgotten:  # or what we read may already be wrong
+            self._known.pop(digest, None)  # here and not before: whoever came meanwhile would look it up too
             if len(self._known) >= self._settings.cache_entries_max:
                 del self._known[next(iter(self._known))]
             self._known[digest] = (found.caller, monotonic_seconds() + self._settings.cache_seconds)

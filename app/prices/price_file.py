@@ -4,26 +4,25 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from app.core.money import Nano
 from app.prices.book import SERVICE_TIERS, Price
 from app.prices.rates import Rates, nano_from_usd_text, rates_from_usd
 
-_FIELDS = frozenset(
-    {
-        "model",
-        "service_tier",
-        "valid_from",
-        "rates",
-        "long_context",
-        "per_unit_usd",
-        "per_request_usd",
-        "context_tokens_max",
-        "output_tokens_max",
-        "source",
-    }
+FIELDS: Final = (
+    "model",
+    "service_tier",
+    "valid_from",
+    "rates",
+    "long_context",
+    "per_unit_usd",
+    "per_request_usd",
+    "context_tokens_max",
+    "output_tokens_max",
+    "source",
 )
+"""Of a row, in the order in which they are written."""
 _MODEL = re.compile(r"[^\s*]+\*?|\*")
 
 
@@ -54,7 +53,7 @@ def price_from_row(row: Mapping[str, Any], price_id: str | None = None) -> Price
 
     Raises ValueError naming the field that is missing, unknown or of the wrong kind.
     """
-    if unknown := sorted(set(_mapping(row, "price")) - _FIELDS):
+    if unknown := sorted(set(_mapping(row, "price")).difference(FIELDS)):
         raise ValueError(f"{unknown[0]}: is not a field of a price")
     model, tier, source = _text(row, "model"), _text(row, "service_tier"), _text(row, "source")
     if not _MODEL.fullmatch(model):

@@ -20,7 +20,7 @@ from app.simulator.completion import complete
 from app.simulator.costs_page import costs_body
 from app.simulator.delivery import EVENT_STREAM, Delivery
 from app.simulator.embeddings import embeddings_body, read_embeddings_request
-from app.simulator.exchange import ClientLeft, Dropped, Exchange, Headers, Receive, Scope, Send
+from app.simulator.exchange import ClientLeft, Dropped, Headers, HttpExchange, Receive, Scope, Send
 from app.simulator.fields import Document, read_document, read_text
 from app.simulator.form import Form
 from app.simulator.images import DALL_E_DEFAULT, GPT_IMAGE_DEFAULT, answer_image_document, answer_image_form
@@ -76,7 +76,7 @@ class Simulator:
             await self._show_account(scope, send)
             return
         call = self.account.open(scope["method"], scope["path"], scope["headers"])
-        exchange = Exchange(scope, receive, send, call, hang_seconds_max=self.hang_seconds_max)
+        exchange = HttpExchange(scope, receive, send, call, hang_seconds_max=self.hang_seconds_max)
         ending = Ending.CUT
         try:
             ending = await self._answer(exchange, scope["headers"])
@@ -100,7 +100,7 @@ class Simulator:
         patience = self.hang_seconds_max
         await serve_socket(scope, receive, send, account=books, create=create, hang_seconds_max=patience)
 
-    async def _answer(self, exchange: Exchange, headers: Headers) -> Ending:
+    async def _answer(self, exchange: HttpExchange, headers: Headers) -> Ending:
         delivery = Delivery(exchange)
         try:
             body = await exchange.read_body()

@@ -72,7 +72,7 @@ class Delivery:
         return Ending.FINISHED
 
     async def send_refusal(self, refusal: Refusal) -> Ending:
-        """Send the error; returns `refused`, or `finished` for a web page that claims success."""
+        """Send the error; returns `refused`, or `finished` for an error or a web page that claims success."""
         await self.start(refusal.status, refusal.content_type, len(refusal.body))
         await self.exchange.write(refusal.body)
         await self.exchange.finish()

@@ -4,6 +4,7 @@ Everything that waits here also watches the client, so that no part of the simul
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, Final, NoReturn
 
@@ -35,17 +36,46 @@ class Dropped(Exception):
         self.ending = ending
 
 
-class Exchange:
-    """One call on its connection. `call` is kept up to date with what was really sent."""
+class Exchange(ABC):
+    """One call and the way back to its client. `call` is kept up to date with what was really sent."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, call: Call, *, hang_seconds_max: float) -> None:
+    form: Form | None = None
+    """The request's form, once the body was read."""
+
+    def __init__(self, scope: Scope, call: Call, *, hang_seconds_max: float) -> None:
         self.call = call
         self.query: bytes = scope.get("query_string", b"")
-        self.form: Form | None = None
-        """The request's form, once the body was read."""
+        self._hang_seconds_max = hang_seconds_max
+
+    @abstractmethod
+    async def pause(self, seconds: float) -> None:
+        """Wait *seconds*, at least one turn of the event loop; raises ClientLeft as soon as the client is gone."""
+
+    @abstractmethod
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the status and *headers*; without a `content-length` the body is chunked."""
+
+    @abstractmethod
+    async def write(self, body: bytes) -> None:
+        """Hand *body* to the socket; waits while a slow client's buffer is full. Raises ClientLeft."""
+
+    @abstractmethod
+    async def finish(self) -> None:
+        """End the body properly: the last chunk, or nothing when its length was announced."""
+
+    async def hang(self) -> NoReturn:
+        """Do nothing until the client leaves (ClientLeft), but not for ever (Dropped)."""
+        await self.pause(self._hang_seconds_max)
+        raise Dropped(Ending.HUNG)
+
+
+class HttpExchange(Exchange):
+    """One request and its answer on an HTTP connection."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, call: Call, *, hang_seconds_max: float) -> None:
+        super().__init__(scope, call, hang_seconds_max=hang_seconds_max)
         content_types = (value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type")
         self._content_type = next(content_types, "")
-        self._hang_seconds_max = hang_seconds_max
         self._receive = receive
         self._send = send
         self._transport: asyncio.Transport | None = (scope.get("extensions") or {}).get(TRANSPORT_EXTENSION)
@@ -85,7 +115,7 @@ class Exchange:
             yield message.get("body", b"")
 
     async def pause(self, seconds: float) -> None:
-        """Wait *seconds*, at least one turn of the event loop; raises ClientLeft as soon as the client is gone."""
+        """Wait, as `Exchange` says."""
         if seconds > 0:
             await asyncio.wait((self._watching(),), timeout=seconds)
         else:
@@ -93,25 +123,20 @@ class Exchange:
         self._check()
 
     async def start(self, status: int, headers: Headers) -> None:
-        """Send the status and *headers*; without a `content-length` the body is chunked."""
+        """Send the head, as `Exchange` says."""
         self.call.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         self._check()
 
     async def write(self, body: bytes) -> None:
-        """Hand *body* to the socket; waits while a slow client's buffer is full. Raises ClientLeft."""
+        """Send a piece of the body, as `Exchange` says."""
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
         self._check()
         self.call.bytes_sent += len(body)
 
     async def finish(self) -> None:
-        """End the body properly: the last chunk, or nothing when its length was announced."""
+        """End the body, as `Exchange` says."""
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def hang(self) -> NoReturn:
-        """Do nothing until the client leaves (ClientLeft), but not for ever (Dropped)."""
-        await self.pause(self._hang_seconds_max)
-        raise Dropped(Ending.HUNG)
 
     async def drop(self) -> None:
         """Close the connection in the middle of the answer, after the bytes that were written.

@@ -103,6 +103,7 @@ _JSON_TYPES: Final[dict[type[Any], str]] = {
     type(None): "null",
 }
 _BY_STATUS: Final[dict[int, tuple[str, str | None, str]]] = {
+    200: ("server_error", None, "The server had an error, and answers 200 all the same."),
     400: ("invalid_request_error", "invalid_value", "The request is not valid."),
     401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided: sk-simul********ated."),
     403: (

@@ -55,7 +55,7 @@ KEYS: Final[Mapping[str, str]] = {
     "cached_tokens": "reported cached input",
     "reasoning_tokens": "reasoning per choice, counted and never shown",
     "prompt_tokens": "reported input",
-    "status": "answer this error, 307 to 599",
+    "status": "answer this error, 307 to 599; 200: an error that says it is a success",
     "error_code": "the code of that error, or of the one that error_after sends",
     "malformed": "'json': half of the JSON, or a stream's first event broken; 'html': a web page",
     "content_type": "the answer's content type",
@@ -152,6 +152,7 @@ def _plain_text(text: str) -> str:
 
 
 _TOKENS: Final = _whole(0, 1_000_000)
+_ERROR_STATUS: Final = _whole(307, 599)
 _READERS: Final[dict[str, Callable[[str], Any]]] = {
     "latency_ms": _whole(0, 600_000),
     "tokens_per_second": _pace,
@@ -159,7 +160,7 @@ _READERS: Final[dict[str, Callable[[str], Any]]] = {
     "cached_tokens": _TOKENS,
     "reasoning_tokens": _TOKENS,
     "prompt_tokens": _whole(0, 1_000_000_000),
-    "status": _whole(307, 599),
+    "status": lambda text: 200 if text == "200" else _ERROR_STATUS(text),
     "error_code": _plain_text,
     "malformed": _one_of("json", "html"),
     "content_type": _plain_text,

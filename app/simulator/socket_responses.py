@@ -5,7 +5,7 @@ https://platform.openai.com/docs/guides/websocket-mode
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, NoReturn
+from typing import Final
 
 import orjson
 
@@ -92,7 +92,7 @@ class _SocketExchange(Exchange):
     """One answer, whose events become messages."""
 
     def __init__(self, peer: SocketPeer, lane: object, scope: Scope, call: Call, hang_seconds_max: float) -> None:
-        super().__init__(scope, _no_receive, _no_send, call, hang_seconds_max=hang_seconds_max)
+        super().__init__(scope, call, hang_seconds_max=hang_seconds_max)
         self._peer = peer
         self._lane = lane
 
@@ -115,19 +115,7 @@ class _SocketExchange(Exchange):
     async def finish(self) -> None:
         """Do nothing: a message ends by itself."""
 
-    async def hang(self) -> NoReturn:
-        await self.pause(self._hang_seconds_max)
-        raise Dropped(Ending.HUNG)
-
 
 def _error(status: int, error: Document, lane: object) -> Document:
     event: Document = {"type": "error", "status": status, "error": error}
     return event if lane is None else {**event, "stream_id": lane}
-
-
-async def _no_receive() -> NoReturn:
-    raise NotImplementedError("a socket's messages are read by its peer")
-
-
-async def _no_send(_: object) -> NoReturn:
-    raise NotImplementedError("a socket's messages are sent by its peer")

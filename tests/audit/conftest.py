@@ -21,5 +21,6 @@ async def db(weir: RunningWeir) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def admin(weir: RunningWeir) -> AsyncIterator[AsyncOpenAI]:
+    """The SDK with an admin key; not all events are in its list."""
     async with weir.openai(admin_api_key=weir.admin_key) as client:
         yield client

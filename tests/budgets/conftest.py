@@ -99,6 +99,12 @@ async def ledger_rows(db: Database) -> list[tuple[str, str, int, list[str]]]:
         return [tuple(row) for row in rows]
 
 
+@pytest.fixture(params=["organization", "project"])
+def owner(request: pytest.FixtureRequest) -> str:
+    """Whose spend limits and alerts are tested."""
+    return str(request.param)
+
+
 @pytest.fixture
 async def db(settings: Settings) -> AsyncIterator[Database]:
     db = open_database(settings)

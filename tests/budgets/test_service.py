@@ -46,6 +46,13 @@ async def settle(budgets: BudgetService, *entries: Entry) -> None:
     await budgets._ledger.drain()
 
 
+async def beats(db: Database, budgets: BudgetService) -> bool:
+    """Tell whether its process is in the database."""
+    async with db.hot_connection() as connection:
+        query = "SELECT count(*) FROM processes WHERE id = $1"
+        return bool(await connection.fetchval(query, budgets.process_id))
+
+
 async def sweep(db: Database, *, lease_seconds: float) -> int:
     """Sweep as another process, to which every heartbeat older than *lease_seconds* is a death."""
     other = open_budgets(db)
@@ -119,8 +126,7 @@ async def test_the_dead_are_charged_their_ceilings_and_forgotten(db: Database) -
 
     assert await ledger_rows(db) == [(entry.request_id, "orphaned", 9_000, ["orphaned"])]
     assert [line["count"] for line in lines if line["event"] == "reservations_orphaned"] == [1]
-    async with db.hot_connection() as connection:
-        assert await connection.fetchval("SELECT count(*) FROM processes WHERE id = $1", budgets.process_id) == 0
+    assert not await beats(db, budgets)
 
 
 async def test_each_beat_keeps_a_process_alive_from_then_on(db: Database) -> None:
@@ -208,20 +214,12 @@ async def test_a_caller_who_leaves_while_it_is_reserved_leaves_nothing_open(db: 
 async def test_a_process_beats_and_signs_off(db: Database) -> None:
     budgets = open_budgets(db)
 
-    async def beats() -> int:
-        async with db.hot_connection() as connection:
-            count: int = await connection.fetchval("SELECT count(*) FROM processes WHERE id = $1", budgets.process_id)
-            return count
-
-    async def is_beating() -> bool:
-        return await beats() == 1
-
     keeping = asyncio.create_task(budgets.keep_alive())
-    await until(is_beating)
+    await until(lambda: beats(db, budgets))
     await stop(keeping)
     await budgets.close()
 
-    assert await beats() == 0
+    assert not await beats(db, budgets)
 
 
 async def test_without_a_database_nothing_is_reserved_and_nothing_stays_open(
@@ -255,13 +253,8 @@ async def test_a_process_goes_on_beating_when_the_database_is_back(
     await until(lambda: not db._health.is_up)
     own_postgres.start()
 
-    async def beats() -> bool:
-        async with db.hot_connection() as connection:
-            query = "SELECT count(*) FROM processes WHERE id = $1"
-            return bool(await connection.fetchval(query, budgets.process_id))
-
     await until(lambda: db._health.is_up)
-    await until(beats)
+    await until(lambda: beats(db, budgets))
     await stop(keeping)
     await db.close()
 
@@ -280,15 +273,10 @@ async def test_after_an_outage_the_others_get_the_time_to_beat_before_they_are_t
     await until(lambda: not db._health.is_up)
     own_postgres.start()
 
-    async def beats() -> bool:
-        async with db.hot_connection() as connection:
-            query = "SELECT count(*) FROM processes WHERE id = $1"
-            return bool(await connection.fetchval(query, budgets.process_id))
-
     async def has_swept() -> bool:
         return await open_reservations(db) == 0
 
-    await until(beats)
+    await until(lambda: beats(db, budgets))
     assert not await has_swept()
     await until(has_swept)
     await stop(keeping)
@@ -320,11 +308,7 @@ async def test_a_sweep_that_fails_is_logged_and_tried_again(db: Database, monkey
         async with db.hot_connection() as connection:
             await connection.execute("ALTER TABLE hidden RENAME TO processes")
 
-    async def beats() -> bool:
-        async with db.hot_connection() as connection:
-            return bool(await connection.fetchval("SELECT count(*) FROM processes"))
-
-    await until(beats)
+    await until(lambda: beats(db, budgets))
     await stop(keeping)
 
 

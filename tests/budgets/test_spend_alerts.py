@@ -1,13 +1,11 @@
 """Spend alerts in OpenAI's own shape, through its SDK."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from openai import AsyncOpenAI, BadRequestError, NotFoundError
 
 from app.projects.service import DEFAULT_PROJECT_ID
-from tests.fixtures.weir import RunningWeir
 
 CHANNEL = {"type": "email", "recipients": ["ada@example.org", "bob@example.org"], "subject_prefix": "Weir"}
 CONTENTS: dict[str, Any] = {
@@ -43,17 +41,6 @@ class Alerts:
 
     async def ids(self, **query: Any) -> list[str]:
         return [alert.id async for alert in self._of.list(**self._in_project, **query)]
-
-
-@pytest.fixture(params=["organization", "project"])
-def owner(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-async def admin(weir: RunningWeir) -> AsyncIterator[AsyncOpenAI]:
-    async with weir.openai(admin_api_key=weir.admin_key) as client:
-        yield client
 
 
 @pytest.fixture

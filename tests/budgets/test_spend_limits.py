@@ -1,6 +1,5 @@
 """Spend limits in OpenAI's own shape, through its SDK, as views of budgets."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -29,17 +28,6 @@ class Limits:
 
     async def delete(self) -> Any:
         return await self._of.delete(*self._where)
-
-
-@pytest.fixture(params=["organization", "project"])
-def owner(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-async def admin(weir: RunningWeir) -> AsyncIterator[AsyncOpenAI]:
-    async with weir.openai(admin_api_key=weir.admin_key) as client:
-        yield client
 
 
 @pytest.fixture

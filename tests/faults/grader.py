@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from tests.fixtures.listening import listening
+
 _MARKER = re.compile(rb"call-[0-9]+")
 
 
@@ -75,8 +77,8 @@ class Grader:
 async def grading() -> AsyncIterator[Grader]:
     """Serve a grader on a port of its own."""
     grader = Grader()
-    async with await asyncio.start_server(grader.serve, "127.0.0.1", 0) as server:
-        grader.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    async with listening(grader.serve) as address:
+        grader.base_url = f"{address}/v1"
         yield grader
 
 

@@ -1,14 +1,13 @@
 """One of three upstreams takes calls and never answers, or takes no connections: no call fails, none is left there."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
 
 import pytest
 
 from app.core.clock import monotonic_seconds
 from app.upstreams.target_health import TargetHealth
+from tests.fixtures.listening import listening, silent_address
 from tests.fixtures.upstreams import Managed
 from tests.fixtures.waiting import until
 
@@ -18,29 +17,22 @@ CALLERS = 12
 
 
 @pytest.fixture
-def hanging() -> Iterator[int]:
-    """A port that completes no more connections, as a network that drops packets does not."""
-    with socket.socket() as listener, ExitStack() as stack:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
+def hanging() -> Iterator[str]:
+    with silent_address() as address:
+        yield address
 
 
 @pytest.fixture
-async def accepting() -> AsyncIterator[int]:
-    """A port that accepts connections, reads what comes, and says nothing."""
+async def accepting() -> AsyncIterator[str]:
+    """The address of a port that accepts connections, reads what comes, and says nothing."""
 
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(65_536):
             pass
         writer.close()
 
-    async with await asyncio.start_server(swallow, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
+    async with listening(swallow) as address:
+        yield address
 
 
 def hole_of(managed: Managed) -> TargetHealth | None:
@@ -49,13 +41,13 @@ def hole_of(managed: Managed) -> TargetHealth | None:
 
 @pytest.mark.parametrize("kind", ["hanging", "accepting"])
 async def test_with_one_of_three_upstreams_black_holed_every_call_is_answered(
-    managed: Managed, kind: str, hanging: int, accepting: int
+    managed: Managed, kind: str, hanging: str, accepting: str
 ) -> None:
     await managed.weir.forget_upstreams()
-    port = {"hanging": hanging, "accepting": accepting}[kind]
+    address = {"hanging": hanging, "accepting": accepting}[kind]
     await managed.add(name="second")
     await managed.add(name="third")
-    await managed.add(name="hole", base_url=f"http://127.0.0.1:{port}/v1", test=False)
+    await managed.add(name="hole", base_url=f"{address}/v1", test=False)
     statuses: list[int] = []
 
     async def ask() -> None:

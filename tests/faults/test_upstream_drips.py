@@ -9,6 +9,7 @@ import pytest
 
 from app.simulator.app import Simulator
 from tests.fixtures.canned import CHUNKED, LAST_CHUNK, chunk, event
+from tests.fixtures.listening import listening
 from tests.fixtures.weir import RunningWeir, run_weir, with_changes, with_upstream
 from tests.simulator.wire import Wire
 
@@ -51,8 +52,8 @@ class Dripping:
 @pytest.fixture
 async def upstream() -> AsyncIterator[tuple[Dripping, str]]:
     dripping = Dripping()
-    async with await asyncio.start_server(dripping.serve, "127.0.0.1", 0) as server:
-        yield dripping, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    async with listening(dripping.serve) as address:
+        yield dripping, f"{address}/v1"
         dripping.goes_on = False
 
 

@@ -9,6 +9,7 @@ import httpx
 import orjson
 import pytest
 
+from tests.fixtures.listening import listening
 from tests.fixtures.upstreams import Managed
 from tests.fixtures.weir import RunningWeir, run_weir, with_changes, with_upstream
 
@@ -50,8 +51,8 @@ class Flapping:
 @pytest.fixture(params=["500", "429", "reset"])
 async def flapping(request: pytest.FixtureRequest) -> AsyncIterator[Flapping]:
     upstream = Flapping(fails=request.param)
-    async with await asyncio.start_server(upstream.serve, "127.0.0.1", 0) as server:
-        upstream.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    async with listening(upstream.serve) as address:
+        upstream.base_url = f"{address}/v1"
         yield upstream
 
 

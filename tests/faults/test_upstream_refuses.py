@@ -126,11 +126,17 @@ def unused_port() -> int:
         return port
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+@pytest.mark.parametrize("kind", ["nobody listens", "no such host", "no TLS"])
 async def test_an_upstream_that_was_never_reached_has_no_row(
-    weir: RunningWeir, start_weir: StartWeir, host: str
+    weir: RunningWeir, start_weir: StartWeir, kind: str
 ) -> None:
-    away = await start_weir({"openai_base_url": f"http://{host}:{unused_port()}/v1"})
+    base_url = {
+        "nobody listens": f"http://127.0.0.1:{unused_port()}/v1",
+        "no such host": "http://no-such-host.invalid/v1",
+        "no TLS": weir.settings.openai_base_url.replace("http://", "https://"),
+    }[kind]
+    host = base_url.split("/")[2].partition(":")[0]
+    away = await start_weir({"openai_base_url": base_url})
     async with away.http() as client:
         for stream in (False, True):
             answer = await client.post("/v1/chat/completions", json={**HELLO, "stream": stream})

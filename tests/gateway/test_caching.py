@@ -161,6 +161,8 @@ def test_only_an_answer_that_anybody_would_have_got_is_kept() -> None:
     assert not is_keepable(Answer(200, [], b"{}"), "no_usage")
     assert not is_keepable(Answer(201, [], b"{}"), "completed")
     assert not is_keepable(Answer(200, [], pieces()), "completed")
+    assert is_keepable(Answer(200, [], b'{"status":"completed","error":null}'), "completed")
+    assert not is_keepable(Answer(200, [], b'{"status":"failed","error":{"code":"server_error"}}'), "completed")
     for name in (b"x-weir-max-output-tokens", b"x-weir-model"):  # a budget cut it short; another model gave it
         assert not is_keepable(Answer(200, [(name, b"1")], b"{}"), "completed")
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from app.gateway import follow_up_service
+from app.version import VERSION
 from tests.fixtures.canned import CannedUpstream
 from tests.fixtures.waiting import until
 from tests.fixtures.weir import RunningWeir, run_weir
@@ -43,7 +44,9 @@ async def test_an_upstream_that_fails_meanwhile_is_asked_again(
 
     assert (entry["ending"], entry["cost_nano"]) == ("settled", 100 * 150 + 10 * 600)
     assert entry["answered_model"] == "gpt-4o-mini-2024-07-18"
-    assert all(request.startswith(b"GET /v1/responses/resp_1 ") for request in canned.requests)
+    for request in canned.requests:
+        assert request.startswith(b"GET /v1/responses/resp_1 ")
+        assert f"\r\nuser-agent: weir/{VERSION}\r\n".encode() in request.lower()
 
 
 async def test_a_response_that_ended_without_usage_is_counted(canned_weir: RunningWeir, canned: CannedUpstream) -> None:

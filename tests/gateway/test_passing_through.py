@@ -405,17 +405,26 @@ async def _chunks(size_bytes: int) -> AsyncIterator[bytes]:
         yield bytes(1_000)
 
 
+async def send_a_part(weir: RunningWeir, path: str, content_type: str, part: str) -> bytes:
+    """Send the beginning of a body, with the end of its head before it; return all that comes back."""
+    host, port = weir.base_url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST {path} HTTP/1.1\r\nhost: weir\r\nauthorization: Bearer {weir.api_key}\r\n"
+    writer.write(f"{head}content-type: {content_type}\r\n{part}".encode())
+    async with asyncio.timeout(20):
+        answer = await reader.read()  # to the end: the connection is closed
+    writer.close()
+    return answer
+
+
+PARTS = ("transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", "content-length: 1000\r\n\r\nhello")
+
+
 async def test_an_upload_that_stops_is_timed_out_and_leaves_nothing(weir: RunningWeir, start_weir: StartWeir) -> None:
     impatient = await start_weir({"http.upload_timeout_seconds": 0.2})
-    host, port = impatient.base_url.removeprefix("http://").split(":")
-    head = f"POST /v1/files HTTP/1.1\r\nhost: weir\r\nauthorization: Bearer {weir.api_key}\r\n"
-    for framing in ("transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", "content-length: 1000\r\n\r\nhello"):
+    for part in PARTS:
         weir.simulator.account.reset()
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(f"{head}content-type: application/octet-stream\r\n{framing}".encode())
-        async with asyncio.timeout(20):
-            answer = await reader.read()  # to the end: the connection is closed
-        writer.close()
+        answer = await send_a_part(impatient, "/v1/files", "application/octet-stream", part)
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert orjson.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "request_timeout"
         [call] = await weir.simulator.account.wait_for_endings(1)
@@ -424,6 +433,15 @@ async def test_an_upload_that_stops_is_timed_out_and_leaves_nothing(weir: Runnin
     assert [(entry["outcome"], entry["cost_nano"]) for entry in entries] == [("client_left", 0)] * 2
     assert await weir.sql("SELECT * FROM reservations") == []
     assert await weir.sql("SELECT * FROM owned_objects") == []
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_a_document_that_stops_is_never_sent(weir: RunningWeir, start_weir: StartWeir, part: str) -> None:
+    impatient = await start_weir({"http.upload_timeout_seconds": 0.2})
+    answer = await send_a_part(impatient, "/v1/vector_stores", "application/json", part)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert weir.simulator.account.arrived_count == 0
+    assert await impatient.entries() == []
 
 
 async def test_a_caller_who_leaves_an_upload_leaves_nothing(weir: RunningWeir) -> None:
@@ -469,18 +487,21 @@ def rss_bytes() -> int:
 async def test_large_bodies_leave_memory_flat_both_ways(weir: RunningWeir) -> None:
     """The caller, Weir and the upstream are all in this process: none of them may keep what passes."""
     size_bytes, piece = 200 * 1024 * 1024, bytes(64 * 1024)
+    most = 0
     head = b'--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nuser_data\r\n--x\r\n'
     head += b'content-disposition: form-data; name="file"; filename="large"\r\n\r\n'
 
     async def body() -> AsyncIterator[bytes]:
+        nonlocal most
         yield head
         for _ in range(size_bytes // len(piece)):
             yield piece
+            most = max(most, rss_bytes())
         yield b"\r\n--x--\r\n"
 
     async with asyncio.timeout(100), weir.http() as client:
         await client.get("/v1/files")
-        before, most = rss_bytes(), 0
+        before = rss_bytes()
         headers = {"content-type": "multipart/form-data; boundary=x"}
         upload = await client.post("/v1/files", content=body(), headers=headers)
         assert upload.json()["bytes"] == size_bytes

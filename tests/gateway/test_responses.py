@@ -84,7 +84,7 @@ async def test_as_many_pass_at_once_as_the_budget_is_for(weir: RunningWeir, clie
 
     assert len(streams) == 5
     assert {type(answer) for answer in answers if isinstance(answer, Exception)} == {openai.RateLimitError}
-    assert weir.simulator.account.arrived_count == 5
+    assert weir.posted_count == 5
 
 
 async def test_what_a_budget_needs_is_put_into_the_request(weir: RunningWeir) -> None:

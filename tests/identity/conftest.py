@@ -1,12 +1,11 @@
 """People for tests: made as the command line makes them, and signed in as Swagger does it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
-from openai import AsyncOpenAI
 
 from app.identity.person import NewUser, UserRecord
 from app.identity.roles import Role
@@ -82,9 +81,3 @@ def sign_in(weir: RunningWeir, make_person: MakePerson) -> SignIn:
         return SignedInPerson(user, tokens.access_token, tokens.refresh_token)
 
     return sign
-
-
-@pytest.fixture
-async def admin(weir: RunningWeir) -> AsyncIterator[AsyncOpenAI]:
-    async with weir.openai(admin_api_key=weir.admin_key, _strict_response_validation=True) as client:
-        yield client

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from jose import jwk
 
 from app.core.clock import utc_now
+from tests.fixtures.listening import listening
 
 AUDIENCE = "weir-of-example"
 
@@ -122,6 +123,5 @@ class Issuer:
 @asynccontextmanager
 async def running_issuer() -> AsyncIterator[Issuer]:
     issuer = Issuer()
-    async with await asyncio.start_server(issuer.serve, "127.0.0.1", 0) as server:
-        issuer.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with listening(issuer.serve) as issuer.url:
         yield issuer

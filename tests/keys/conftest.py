@@ -1,18 +1,19 @@
-"""The administration part of OpenAI's SDK, pointed at a Weir."""
-
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
 
-from tests.fixtures.weir import RunningWeir
+from app.core.db import Database
+from app.settings import Settings
+from tests.ledger.conftest import open_database
 
 
 @pytest.fixture
-async def admin(weir: RunningWeir) -> AsyncIterator[AsyncOpenAI]:
-    async with weir.openai(admin_api_key=weir.admin_key, _strict_response_validation=True) as client:
-        yield client
+async def db(settings: Settings) -> AsyncIterator[Database]:
+    db = open_database(settings)
+    yield db
+    await db.close()
 
 
 @pytest.fixture

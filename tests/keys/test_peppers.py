@@ -1,14 +1,11 @@
 """The pepper can be changed: keys under an older one go on working, and come under the new one when they are used."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from pydantic import SecretStr
 
 from app.core.clock import utc_now
 from app.core.db import Database
 from app.errors import Unauthenticated
-from app.first_run import open_database
 from app.identity.people_service import PeopleService
 from app.keys import tokens
 from app.keys.admin_service import KeyAdminService, KeyEditor
@@ -16,16 +13,8 @@ from app.keys.record import KeyFilter
 from app.keys.service import KeyService
 from app.projects.service import DEFAULT_PROJECT_ID, ProjectService
 from app.setting_groups import Keys as KeysSettings
-from app.settings import Settings
 
 OLDEST, OLD, NEW = (f"{name}-pepper-with-more-than-32-characters" for name in ("oldest", "old", "new"))
-
-
-@pytest.fixture
-async def db(settings: Settings) -> AsyncIterator[Database]:
-    db = open_database(settings)
-    yield db
-    await db.close()
 
 
 def service(db: Database, pepper: str, *previous: str) -> KeyService:

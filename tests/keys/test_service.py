@@ -45,13 +45,6 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def db(settings: Settings) -> AsyncIterator[Database]:
-    db = open_database(settings)
-    yield db
-    await db.close()
-
-
-@pytest.fixture
 def keys(db: Database, clock: Clock) -> KeyService:
     return service(db, clock)
 

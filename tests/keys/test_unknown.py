@@ -2,17 +2,15 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from app.core.clock import utc_now
 from app.core.db import Database
 from app.errors import Unauthenticated
-from app.first_run import open_database
 from app.identity.people_service import PeopleService
 from app.key_errors import TooManyUnknownKeys
 from app.keys import tokens
@@ -20,17 +18,9 @@ from app.keys.service import KeyService
 from app.keys.unknown import UnknownKeys
 from app.projects.service import DEFAULT_PROJECT_ID, ProjectService
 from app.setting_groups import Keys as KeysSettings
-from app.settings import Settings
 from tests.fixtures.weir import StartWeir
 
 PER_MINUTE = 20
-
-
-@pytest.fixture
-async def db(settings: Settings) -> AsyncIterator[Database]:
-    db = open_database(settings)
-    yield db
-    await db.close()
 
 
 @pytest.fixture
@@ -104,6 +94,25 @@ async def test_a_key_that_was_unknown_a_moment_ago_is_not_looked_up_again(keys: 
     keys.forget("key_something_changed")
     assert await refusal(keys, token, "203.0.113.7") == "invalid_api_key"
     assert statements.count == 2
+
+
+async def test_however_many_calls_come_at_once_with_a_key_it_is_looked_up_a_few_times(
+    keys: KeyService, db: Database
+) -> None:
+    async with db.transaction() as tx:
+        await tx.execute(
+            text("INSERT INTO users (id, email, name, role) VALUES ('user_herd', 'h@x.org', 'H', 'owner')")
+        )
+    minted = await keys.create("admin", "a person's", user_id="user_herd")
+    statements = Statements(db)
+
+    answers = await asyncio.gather(*(refusal(keys, minted.value, "203.0.113.7") for _ in range(500)))
+
+    assert set(answers) == {"none"}
+    assert statements.count <= 4 * 2  # as many lookups as there may be at once: the key, and then its owner
+    async with db.transaction() as tx:
+        await tx.execute(text("DELETE FROM api_keys WHERE user_id = 'user_herd'"))
+        await tx.execute(text("DELETE FROM users WHERE id = 'user_herd'"))
 
 
 async def test_one_who_has_a_whole_network_of_ipv6_is_one_client(keys: KeyService) -> None:

@@ -191,7 +191,7 @@ async def test_a_slow_reader_of_the_csv_keeps_no_connection_from_others(
     weir: RunningWeir, start_weir: StartWeir
 ) -> None:
     await weir.sql(_MANY_ROWS)
-    one = await start_weir({"database.pool_size": 1, "database.pool_timeout_seconds": 2})
+    one = await start_weir({"database.pool_size": 1, "database.pool_timeout_seconds": 20})
     # What it does not read waits in Weir, and not in the machine's buffers.
     transport = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)], verify=False)
     headers = {"authorization": f"Bearer {one.admin_key}", "accept-encoding": "identity"}

@@ -1,15 +1,10 @@
 """Prices are added and never changed."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
 from app.core.db import Database
-from app.first_run import open_database
 from app.prices import repository
 from app.prices.price_file import price_from_row
-from app.settings import Settings
 
 ROW: dict[str, Any] = {
     "model": "test-a",
@@ -19,15 +14,6 @@ ROW: dict[str, Any] = {
     "source": "test",
     "output_tokens_max": 4096,
 }
-
-
-@pytest.fixture
-async def db(settings: Settings) -> AsyncIterator[Database]:
-    db = open_database(settings)
-    yield db
-    async with db.hot_connection() as connection:
-        await connection.execute("DELETE FROM prices WHERE model LIKE 'test-%'")
-    await db.close()
 
 
 async def add(db: Database, *rows: dict[str, Any]) -> int:

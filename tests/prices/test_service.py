@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,15 +35,6 @@ def row(model: str, usd: str = "1.00", tier: str = "default", **fields: Any) -> 
         "source": "test",
         **fields,
     }
-
-
-@pytest.fixture
-async def db(settings: Settings) -> AsyncIterator[Database]:
-    db = open_database(settings)
-    yield db
-    async with db.hot_connection() as connection:
-        await connection.execute("DELETE FROM prices WHERE model LIKE 'test-%'")
-    await db.close()
 
 
 @pytest.fixture

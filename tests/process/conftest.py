@@ -11,6 +11,8 @@ import pytest
 import structlog
 
 from app import cli
+from app.settings import Settings
+from tests.fixtures.servers import PEPPER
 from tests.process.weir_process import PATIENCE_SECONDS, empty_directory, environment
 
 
@@ -32,6 +34,18 @@ class WeirCommand(Protocol):
 def work_directory() -> Iterator[Path]:
     with empty_directory() as directory:
         yield directory
+
+
+@pytest.fixture
+def external(settings: Settings) -> dict[str, str]:
+    """The variables of a Weir on the servers of this worker."""
+    assert settings.database_url
+    assert settings.redis_url
+    return {
+        "WEIR_DATABASE_URL": settings.database_url.get_secret_value(),
+        "WEIR_REDIS_URL": settings.redis_url.get_secret_value(),
+        "WEIR_KEYS__PEPPER": PEPPER,
+    }
 
 
 @pytest.fixture

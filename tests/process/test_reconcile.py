@@ -25,17 +25,6 @@ _KEY = "WEIR_RECONCILIATION__ADMIN_API_KEY"
 
 
 @pytest.fixture
-def external(settings: Settings) -> dict[str, str]:
-    assert settings.database_url
-    assert settings.redis_url
-    return {
-        "WEIR_DATABASE_URL": settings.database_url.get_secret_value(),
-        "WEIR_REDIS_URL": settings.redis_url.get_secret_value(),
-        "WEIR_KEYS__PEPPER": PEPPER,
-    }
-
-
-@pytest.fixture
 def own_simulator() -> Iterator[tuple[Simulator, str]]:
     """Serve a simulator from a thread: commands run in this one, and it waits for them."""
     simulator, started, stop = create_simulator(api_key=UPSTREAM_KEY), Queue[str](), threading.Event()

@@ -2,23 +2,8 @@
 
 import asyncio
 
-import pytest
-
-from app.settings import Settings
-from tests.fixtures.servers import PEPPER
 from tests.fixtures.weir import RunningWeir
 from tests.process.conftest import WeirCommand
-
-
-@pytest.fixture
-def external(settings: Settings) -> dict[str, str]:
-    assert settings.database_url
-    assert settings.redis_url
-    return {
-        "WEIR_DATABASE_URL": settings.database_url.get_secret_value(),
-        "WEIR_REDIS_URL": settings.redis_url.get_secret_value(),
-        "WEIR_KEYS__PEPPER": PEPPER,
-    }
 
 
 async def test_totals_that_differ_from_the_ledger_are_found_and_made_anew(

@@ -2,29 +2,16 @@
 
 import asyncio
 
-import pytest
 from pydantic import SecretStr
 
 from app.core.crypto import CannotDecrypt, SecretBox
 from app.settings import Settings
 from app.upstreaming import secret_box
-from tests.fixtures.servers import PEPPER
 from tests.fixtures.upstreams import SECOND_KEY, Managed
 from tests.fixtures.weir import with_changes
 from tests.process.conftest import Finished, WeirCommand
 
 FIRST, SECOND = "the-first-key-of-32-characters-or-more", "the-second-key-of-32-characters-or-more"
-
-
-@pytest.fixture
-def external(settings: Settings) -> dict[str, str]:
-    assert settings.database_url
-    assert settings.redis_url
-    return {
-        "WEIR_DATABASE_URL": settings.database_url.get_secret_value(),
-        "WEIR_REDIS_URL": settings.redis_url.get_secret_value(),
-        "WEIR_KEYS__PEPPER": PEPPER,
-    }
 
 
 async def readable(managed: Managed, settings: Settings, key: str | None, *previous: str) -> list[bool]:
@@ -86,5 +73,6 @@ async def test_a_credential_that_no_key_can_decrypt_is_named_and_the_others_come
     rotated = await asyncio.to_thread(weir_command, "secrets", "rotate", **external, WEIR_SECRETS__KEY=SECOND)
 
     assert rotated.status == 1
-    assert rotated.output.startswith("1 encrypted anew, 0 were under this key already.\nsecond: cannot be decrypted")
+    # Beside what the other Weir in this process logs.
+    assert "1 encrypted anew, 0 were under this key already.\nsecond: cannot be decrypted" in rotated.output
     assert sorted(await readable(managed, settings, SECOND)) == [False, True]

@@ -1,22 +1,8 @@
 """`weir users` as people run it: on the database of the settings, one line for each failure."""
 
-import pytest
-
 from app.settings import Settings
 from tests.embedded.probes import fetch
-from tests.fixtures.servers import PEPPER
 from tests.process.conftest import WeirCommand
-
-
-@pytest.fixture
-def external(settings: Settings) -> dict[str, str]:
-    assert settings.database_url
-    assert settings.redis_url
-    return {
-        "WEIR_DATABASE_URL": settings.database_url.get_secret_value(),
-        "WEIR_REDIS_URL": settings.redis_url.get_secret_value(),
-        "WEIR_KEYS__PEPPER": PEPPER,
-    }
 
 
 def test_an_owner_is_made_listed_and_not_made_twice(

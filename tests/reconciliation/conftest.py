@@ -18,6 +18,7 @@ from app.setting_groups import Reconciliation
 from app.settings import Settings
 from app.simulator.app import Simulator
 from tests.fixtures.emptying import empty
+from tests.fixtures.listening import listening
 from tests.fixtures.weir import UPSTREAM_KEY
 from tests.ledger.books import write
 from tests.ledger.conftest import make_entry, open_database
@@ -129,6 +130,6 @@ def json_answer(document: Any, status: int = 200) -> bytes:
 @pytest.fixture
 async def provider() -> AsyncIterator[Provider]:
     provider = Provider()
-    async with await asyncio.start_server(provider.serve, "127.0.0.1", 0) as server:
-        provider.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    async with listening(provider.serve) as address:
+        provider.base_url = f"{address}/v1"
         yield provider

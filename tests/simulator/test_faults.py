@@ -123,6 +123,15 @@ async def test_a_web_page_takes_the_answers_place(wire: Wire, simulator: Simulat
     assert [call.completion_tokens for call in simulator.account.calls] == [0, 0]
 
 
+@pytest.mark.parametrize("document", [ASK, STREAM])
+async def test_an_error_says_that_it_is_a_success(wire: Wire, simulator: Simulator, document: dict[str, Any]) -> None:
+    received = await wire.ask(document, x_simulator="status=200")
+    assert (received.status, received.headers["content-type"]) == (200, "application/json")
+    assert list(orjson.loads(received.body)) == ["error"]
+    [call] = simulator.account.calls
+    assert (call.ending, call.completion_tokens) == ("finished", 0)
+
+
 async def test_usage_is_left_out(wire: Wire, simulator: Simulator) -> None:
     plain = await wire.ask(ASK, x_simulator="no_usage=1")
     stream = await wire.ask({**STREAM, "stream_options": {"include_usage": True}}, x_simulator="no_usage=1")

@@ -86,7 +86,7 @@ async def test_everything_else_is_not_found(wire: Wire, simulator: Simulator, me
     assert simulator.account.calls[0].body == b"{}"
 
 
-@pytest.mark.parametrize("script", ["latency=1", "status=200", "latency_ms=-1", "latency_ms", "hang=now", "no_usage=2"])
+@pytest.mark.parametrize("script", ["latency=1", "status=201", "latency_ms=-1", "latency_ms", "hang=now", "no_usage=2"])
 async def test_a_bad_script_is_refused_with_the_list_of_keys(client: AsyncOpenAI, script: str) -> None:
     with pytest.raises(openai.BadRequestError, match="cut_after=") as refusal:
         await client.chat.completions.create(model="sim", messages=USER, extra_headers={"x-simulator": script})

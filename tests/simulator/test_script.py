@@ -63,7 +63,7 @@ def test_both_scripts_are_merged_and_the_header_wins() -> None:
         "tokens_per_second=0",
         "tokens_per_second=nan",
         "tokens_per_second=1e3",
-        "status=200",
+        "status=201",
         "status=304",
         "status=600",
         "malformed=xml",

@@ -18,23 +18,10 @@ from agents import (
     function_tool,
 )
 from openai import AsyncOpenAI
-from pydantic import BaseModel
 
-from tests.scenarios.frameworks.telling import MODEL, PLAIN_FAULTS, QUESTION, STREAM_FAULTS, Journey, Server, tell
+from tests.scenarios.frameworks.telling import MODEL, QUESTION, Journey, Recipe, Server, failing, get_weather, tell
 
-
-class Recipe(BaseModel):
-    """A recipe."""
-
-    title: str
-    minutes: int
-    steps: list[str]
-
-
-@function_tool
-def get_weather(city: str, days: int) -> str:
-    """Say what the weather will be."""
-    return f"{days} days of rain."
+_WEATHER = function_tool(get_weather)
 
 
 def _client(server: Server) -> AsyncOpenAI:
@@ -72,14 +59,14 @@ async def handed_over(server: Server, kind: Any) -> Any:
 
 
 async def going_on(server: Server) -> Any:
-    agent = _agent(server, OpenAIResponsesModel, tools=[get_weather])
+    agent = _agent(server, OpenAIResponsesModel, tools=[_WEATHER])
     first = await Runner.run(agent, QUESTION, **_QUIETLY)
     return _told(await Runner.run(agent, "And again.", previous_response_id=first.last_response_id, **_QUIETLY))
 
 
 async def stored_conversation(server: Server) -> Any:
     session = OpenAIConversationsSession(openai_client=_client(server))
-    agent = _agent(server, OpenAIResponsesModel, tools=[get_weather])
+    agent = _agent(server, OpenAIResponsesModel, tools=[_WEATHER])
     told = [_told(await Runner.run(agent, ask, session=session, **_QUIETLY)) for ask in (QUESTION, "And again.")]
     items = await session.get_items()
     await session.clear_session()
@@ -90,30 +77,22 @@ async def over_a_socket(server: Server) -> Any:
     # Without this it would speak TLS.
     client = _client(server).copy(websocket_base_url=server.base_url.replace("http", "ws", 1))
     model = OpenAIResponsesWSModel(model=MODEL, openai_client=client)
-    told = _told(await Runner.run(Agent(name="Aide", model=model, tools=[get_weather]), QUESTION, **_QUIETLY))
+    told = _told(await Runner.run(Agent(name="Aide", model=model, tools=[_WEATHER]), QUESTION, **_QUIETLY))
     await model.close()
     return told
-
-
-async def failing(server: Server, fault: str, kind: Any) -> Any:
-    return await plain(server.failing(fault), kind)
-
-
-async def failing_in_a_stream(server: Server, fault: str, kind: Any) -> Any:
-    return await streamed(server.failing(fault), kind)
 
 
 _KINDS: dict[str, Any] = {"chat": OpenAIChatCompletionsModel, "responses": OpenAIResponsesModel}
 _EVERYWHERE: dict[str, Any] = {
     "plain": plain,
     "streamed": streamed,
-    "tools": partial(plain, tools=[get_weather]),
-    "streamed tools": partial(streamed, tools=[get_weather]),
+    "tools": partial(plain, tools=[_WEATHER]),
+    "streamed tools": partial(streamed, tools=[_WEATHER]),
     "structured": partial(plain, output_type=Recipe),
-    "structured with tools": partial(plain, output_type=Recipe, tools=[get_weather]),
+    "structured with tools": partial(plain, output_type=Recipe, tools=[_WEATHER]),
     "handed over": handed_over,
-    **{fault: partial(failing, fault=fault) for fault in PLAIN_FAULTS},
-    **{f"{fault}, streamed": partial(failing_in_a_stream, fault=fault) for fault in STREAM_FAULTS},
+    **failing(plain),
+    **failing(streamed, "streamed"),
 }
 JOURNEYS: dict[str, Journey] = {
     **{f"{name}, {at}": partial(run, kind=kind) for at, kind in _KINDS.items() for name, run in _EVERYWHERE.items()},

@@ -10,15 +10,7 @@ import instructor
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
-from tests.scenarios.frameworks.telling import MODEL, PLAIN_FAULTS, QUESTION, STREAM_FAULTS, Journey, Server, tell
-
-
-class Recipe(BaseModel):
-    """A recipe."""
-
-    title: str
-    minutes: int
-    steps: list[str]
+from tests.scenarios.frameworks.telling import MODEL, QUESTION, Journey, Recipe, Server, failing, tell
 
 
 class Never(BaseModel):
@@ -88,14 +80,6 @@ def asked_again(server: Server) -> Any:
     return _client(server).chat.completions.create(response_model=Never, max_retries=2, **_ASKED)
 
 
-def failing(server: Server, fault: str, mode: Any = _TOOLS) -> Any:
-    return plain(server.failing(fault), mode)
-
-
-def failing_in_a_stream(server: Server, fault: str, mode: Any = _TOOLS) -> Any:
-    return partly(server.failing(fault), mode)
-
-
 JOURNEYS: dict[str, Journey] = {
     "raw": raw,
     "in a loop": in_a_loop,
@@ -120,13 +104,10 @@ JOURNEYS: dict[str, Journey] = {
     "responses in a loop": partial(in_a_loop, mode=_RESPONSES),
     "responses partly": partial(partly, mode=_RESPONSES),
     "responses with a search": partial(plain, mode=instructor.Mode.RESPONSES_TOOLS_WITH_INBUILT_TOOLS),
-    **{fault: partial(failing, fault=fault) for fault in PLAIN_FAULTS},
-    **{f"{fault}, streamed": partial(failing_in_a_stream, fault=fault) for fault in STREAM_FAULTS},
-    **{f"{fault}, responses": partial(failing, fault=fault, mode=_RESPONSES) for fault in STREAM_FAULTS},
-    **{
-        f"{fault}, responses streamed": partial(failing_in_a_stream, fault=fault, mode=_RESPONSES)
-        for fault in STREAM_FAULTS
-    },
+    **failing(plain),
+    **failing(partly, "streamed"),
+    **failing(partial(plain, mode=_RESPONSES), "responses"),
+    **failing(partial(partly, mode=_RESPONSES), "responses streamed"),
 }
 
 if __name__ == "__main__":

@@ -9,32 +9,20 @@ from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
-from pydantic import BaseModel, Field
 
 from tests.scenarios.frameworks.telling import (
     EMBEDDING_MODEL,
     MODEL,
-    PLAIN_FAULTS,
     QUESTION,
-    STREAM_FAULTS,
     Journey,
+    Recipe,
     Server,
+    failing,
+    get_weather,
     tell,
 )
 
-
-class Recipe(BaseModel):
-    """A recipe."""
-
-    title: str = Field(description="What it is called.")
-    minutes: int
-    steps: list[str]
-
-
-@tool
-def get_weather(city: str, days: int) -> str:
-    """Say what the weather will be."""
-    return f"{days} days of rain."
+_WEATHER = tool(get_weather)
 
 
 def _chat(server: Server, **options: Any) -> Any:
@@ -73,27 +61,27 @@ async def streamed_in_a_loop(server: Server, **options: Any) -> Any:
 
 
 def tools(server: Server, **options: Any) -> Any:
-    model = _chat(server, **options).bind_tools([get_weather])
+    model = _chat(server, **options).bind_tools([_WEATHER])
     asked = model.invoke(QUESTION)
     [call] = asked.tool_calls
-    answer = ToolMessage(get_weather.invoke(call["args"]), tool_call_id=call["id"])
+    answer = ToolMessage(_WEATHER.invoke(call["args"]), tool_call_id=call["id"])
     return [_message(asked), _message(model.invoke([HumanMessage(QUESTION), asked, answer]))]
 
 
 def streamed_tools(server: Server, **options: Any) -> Any:
     whole = None
-    for chunk in _chat(server, **options).bind_tools([get_weather], strict=True).stream(QUESTION):
+    for chunk in _chat(server, **options).bind_tools([_WEATHER], strict=True).stream(QUESTION):
         whole = chunk if whole is None else whole + chunk
     return _message(whole)
 
 
 def agent(server: Server, **options: Any) -> Any:
-    answer = create_agent(_chat(server, **options), [get_weather]).invoke({"messages": [HumanMessage(QUESTION)]})
+    answer = create_agent(_chat(server, **options), [_WEATHER]).invoke({"messages": [HumanMessage(QUESTION)]})
     return [[type(each).__name__, each.content] for each in answer["messages"]]
 
 
 async def agent_streamed(server: Server, **options: Any) -> Any:
-    agent = create_agent(_chat(server, **options), [get_weather], response_format=Recipe)
+    agent = create_agent(_chat(server, **options), [_WEATHER], response_format=Recipe)
     pieces = agent.astream({"messages": [HumanMessage(QUESTION)]}, stream_mode="messages")
     return [_message(piece) async for piece, _ in pieces]
 
@@ -133,14 +121,6 @@ def web_search(server: Server) -> Any:
     return _message(_chat(server, use_responses_api=True).bind_tools([{"type": "web_search"}]).invoke(QUESTION))
 
 
-def failing(server: Server, fault: str, **options: Any) -> Any:
-    return _message(_chat(server.failing(fault), **options).invoke(QUESTION))
-
-
-def failing_in_a_stream(server: Server, fault: str, **options: Any) -> Any:
-    return streamed(server.failing(fault), **options)
-
-
 _RESPONSES: dict[str, Any] = {"use_responses_api": True}
 JOURNEYS: dict[str, Journey] = {
     "plain": plain,
@@ -169,9 +149,9 @@ JOURNEYS: dict[str, Journey] = {
     "responses structured and streamed": partial(structured_streamed, **_RESPONSES),
     "conversation of responses": conversation_of_responses,
     "web search": web_search,
-    **{fault: partial(failing, fault=fault) for fault in PLAIN_FAULTS},
-    **{f"{fault}, streamed": partial(failing_in_a_stream, fault=fault) for fault in STREAM_FAULTS},
-    **{f"{fault}, responses": partial(failing_in_a_stream, fault=fault, **_RESPONSES) for fault in STREAM_FAULTS},
+    **failing(plain),
+    **failing(streamed, "streamed"),
+    **failing(partial(streamed, **_RESPONSES), "responses"),
 }
 
 if __name__ == "__main__":

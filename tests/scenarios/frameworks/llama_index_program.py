@@ -12,32 +12,18 @@ from llama_index.core.tools import FunctionTool
 from llama_index.embeddings.openai import OpenAIEmbedding
 from llama_index.llms.openai import OpenAI, OpenAIResponses
 from llama_index.llms.openai_like import OpenAILike
-from pydantic import BaseModel
 
 from tests.scenarios.frameworks.telling import (
     EMBEDDING_MODEL,
     MODEL,
-    PLAIN_FAULTS,
     QUESTION,
-    STREAM_FAULTS,
     Journey,
+    Recipe,
     Server,
+    failing,
+    get_weather,
     tell,
 )
-
-
-class Recipe(BaseModel):
-    """A recipe."""
-
-    title: str
-    minutes: int
-    steps: list[str]
-
-
-def get_weather(city: str, days: int) -> str:
-    """Say what the weather will be."""
-    return f"{days} days of rain."
-
 
 _WEATHER = FunctionTool.from_defaults(get_weather)
 _MESSAGES = [ChatMessage(role="system", content="Be brief."), ChatMessage(role="user", content=QUESTION)]
@@ -163,14 +149,6 @@ def web_search(server: Server) -> Any:
     return _message(_llm(server, OpenAIResponses, built_in_tools=[{"type": "web_search"}]).chat(_MESSAGES))
 
 
-def failing(server: Server, fault: str, **options: Any) -> Any:
-    return plain(server.failing(fault), **options)
-
-
-def failing_in_a_stream(server: Server, fault: str, **options: Any) -> Any:
-    return streamed(server.failing(fault), **options)
-
-
 _RESPONSES: dict[str, Any] = {"kind": OpenAIResponses}
 JOURNEYS: dict[str, Journey] = {
     "completed": completed,
@@ -203,9 +181,9 @@ JOURNEYS: dict[str, Journey] = {
     "responses structured": partial(structured_by_a_wrapper, **_RESPONSES),
     "conversation of responses": conversation_of_responses,
     "web search": web_search,
-    **{fault: partial(failing, fault=fault) for fault in PLAIN_FAULTS},
-    **{f"{fault}, streamed": partial(failing_in_a_stream, fault=fault) for fault in STREAM_FAULTS},
-    **{f"{fault}, responses": partial(failing_in_a_stream, fault=fault, **_RESPONSES) for fault in STREAM_FAULTS},
+    **failing(plain),
+    **failing(streamed, "streamed"),
+    **failing(partial(streamed, **_RESPONSES), "responses"),
 }
 
 if __name__ == "__main__":

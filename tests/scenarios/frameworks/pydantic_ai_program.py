@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from openai import AsyncOpenAI
-from pydantic import BaseModel
 from pydantic_ai import Agent, BinaryContent, Embedder, NativeOutput, ToolOutput, WebSearchTool
 from pydantic_ai.capabilities import NativeTool
 from pydantic_ai.embeddings.openai import OpenAIEmbeddingModel
@@ -17,26 +16,14 @@ from pydantic_ai.providers.openai import OpenAIProvider
 from tests.scenarios.frameworks.telling import (
     EMBEDDING_MODEL,
     MODEL,
-    PLAIN_FAULTS,
     QUESTION,
-    STREAM_FAULTS,
     Journey,
+    Recipe,
     Server,
+    failing,
+    get_weather,
     tell,
 )
-
-
-class Recipe(BaseModel):
-    """A recipe."""
-
-    title: str
-    minutes: int
-    steps: list[str]
-
-
-def get_weather(city: str, days: int) -> str:
-    """Say what the weather will be."""
-    return f"{days} days of rain."
 
 
 def _provider(server: Server) -> Any:
@@ -102,14 +89,6 @@ async def web_search(server: Server) -> Any:
     return _told(await _agent(server, OpenAIResponsesModel, capabilities=[NativeTool(WebSearchTool())]).run(QUESTION))
 
 
-async def failing(server: Server, fault: str, **options: Any) -> Any:
-    return await plain(server.failing(fault), **options)
-
-
-async def failing_in_a_stream(server: Server, fault: str, **options: Any) -> Any:
-    return await streamed(server.failing(fault), **options)
-
-
 _PREVIOUS = OpenAIResponsesModelSettings(openai_previous_response_id="auto")
 _RESPONSES: dict[str, Any] = {"kind": OpenAIResponsesModel}
 JOURNEYS: dict[str, Journey] = {
@@ -135,9 +114,9 @@ JOURNEYS: dict[str, Journey] = {
     "responses structured and streamed": partial(structured_and_streamed, output=NativeOutput, **_RESPONSES),
     "conversation of responses": partial(conversation, **_PREVIOUS, **_RESPONSES),
     "web search": web_search,
-    **{fault: partial(failing, fault=fault) for fault in PLAIN_FAULTS},
-    **{f"{fault}, streamed": partial(failing_in_a_stream, fault=fault) for fault in STREAM_FAULTS},
-    **{f"{fault}, responses": partial(failing_in_a_stream, fault=fault, **_RESPONSES) for fault in STREAM_FAULTS},
+    **failing(plain),
+    **failing(streamed, "streamed"),
+    **failing(partial(streamed, **_RESPONSES), "responses"),
 }
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel, Field
+
 MODEL = "gpt-4o-mini"
 EMBEDDING_MODEL = "text-embedding-3-small"
 QUESTION = "Say hello."
@@ -25,8 +27,8 @@ FAULTS: Mapping[str, str | None] = {
     "cut": "cut_after=3",
 }
 """What goes wrong, by the script that makes the simulator do so: it travels in the header `x-simulator`."""
-PLAIN_FAULTS = tuple(fault for fault in FAULTS if fault != "error in a stream")
-STREAM_FAULTS = ("spent budget", "limit", "error in a stream", "cut")
+_PLAIN_FAULTS = tuple(fault for fault in FAULTS if fault != "error in a stream")
+_STREAM_FAULTS = ("spent budget", "limit", "error in a stream", "cut")
 
 
 class Server(NamedTuple):
@@ -47,7 +49,32 @@ class Server(NamedTuple):
         return self._replace(headers={"x-simulator": script})
 
 
-Journey = Callable[[Server], Awaitable[Any] | Any]
+Journey = Callable[..., Awaitable[Any] | Any]
+"""Takes a server."""
+
+
+class Recipe(BaseModel):
+    """A recipe."""
+
+    title: str = Field(description="What it is called.")
+    minutes: int
+    steps: list[str]
+
+
+def get_weather(city: str, days: int) -> str:
+    """Say what the weather will be."""
+    return f"{days} days of rain."
+
+
+def failing(journey: Journey, way: str = "") -> dict[str, Journey]:
+    """Return *journey* by what goes wrong in it, and the *way* that it goes: of streams, where there is one."""
+
+    def at(fault: str) -> Journey:
+        return lambda server, **options: journey(server.failing(fault), **options)
+
+    if not way:
+        return {fault: at(fault) for fault in _PLAIN_FAULTS}
+    return {f"{fault}, {way}": at(fault) for fault in _STREAM_FAULTS}
 
 
 def described(error: BaseException | None) -> list[Any]:
