@@ -13,6 +13,9 @@ LOCK   := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-emit-find-links --custom-compile-command "make lock"
 PYTEST_ARGS ?=
 TORTURE_ARGS ?=
+BENCH_ARGS ?=
+SOAK_ARGS ?=
+PROFILE_ARGS ?=
 
 .PHONY: help
 help: ## Show this list
@@ -55,12 +58,16 @@ format: $(VENV)/.dev ## Format the code and fix what can be fixed
 	@$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Measure what a call costs, relative to a bare relay in the same run
-	@$(BIN)/python -m tests.load.bench
-	@$(BIN)/python -m tests.load.money
-	@$(BIN)/python -m tests.load.limits
-	@$(BIN)/python -m tests.load.streams
-	@$(BIN)/python -m tests.load.black_hole
+bench: $(VENV)/.dev ## Measure what a call costs beside others, under ten minutes, into docs/performance.md (ROWS=10000000)
+	@$(BIN)/python -m tests.load $(if $(ROWS),--rows $(ROWS)) $(BENCH_ARGS)
+
+.PHONY: soak
+soak: $(VENV)/.dev ## Load it steadily for 15 minutes (MINUTES=5, SECONDS=60) and look at what grows
+	@$(BIN)/python -m tests.load.soak --seconds $(or $(SECONDS),$(shell expr 60 '*' $(or $(MINUTES),15))) $(SOAK_ARGS)
+
+.PHONY: profile
+profile: $(VENV)/.dev ## Draw a flame graph of the hot path (PROFILE_ARGS="--stream --seconds 20")
+	@$(BIN)/python -m tests.load.flames $(PROFILE_ARGS)
 
 .PHONY: torture
 torture: $(VENV)/.dev ## Kill everything for ten minutes and audit the books (TORTURE_ARGS="--seed 7 --seconds 60")

@@ -31,7 +31,7 @@ def test_each_command_of_the_readme_is_a_target_that_make_knows() -> None:
 
 def test_make_alone_lists_its_targets() -> None:
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("run", "test", "test-all", "lint", "types", "format", "bench", "migrate", "docs"):
+    for target in ("run", "test", "test-all", "lint", "types", "format", "bench", "soak", "profile", "migrate", "docs"):
         assert f"{target} " in shown.replace("\x1b[0m", " ")
 
 

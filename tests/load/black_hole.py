@@ -1,23 +1,28 @@
-"""What callers notice of a black hole: three upstreams at a steady rate of calls, then one of them swallows everything.
-
-Once it takes calls and never answers, once it takes no connections either. Nobody tells Weir.
-"""
+"""What callers notice of a black hole: three upstreams at a steady rate of calls, and then one that swallows them."""
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
-import httpx
+from tests.load.gateways import simulator, weir
+from tests.load.generator import chat_request, percentile_ms
+from tests.load.machine import OTHER_CORES, pin
+from tests.load.options import Options
+from tests.load.report import Report, Table
+from tests.load.rules import KEY, administering
+from tests.process.weir_process import free_port
 
-from tests.load.gateways import ADMIN_KEY, KEY, OTHER_CORE, free_port, pin, simulator, weir
-from tests.load.generator import chat_request
-
+TITLE = "A third of the upstreams is a black hole"
+HOW = (
+    "Three upstreams that take 40 ms, at 50 calls a second. Then one of them swallows everything: once it takes calls "
+    "and never answers, once it takes no connections either. Nobody tells Weir. No call may fail, and none may go "
+    "there after the first second."
+)
 CALLS_PER_SECOND = 50
-ROUND_SECONDS = 10.0
+_LENGTH_IN_ROUNDS = 8
 BODY = b'{"model":"sim-small;latency_ms=40","messages":[{"role":"user","content":"Say hello to everybody."}]}'
 KINDS = {"never answers": True, "takes no connections": False}
 
@@ -115,75 +120,67 @@ async def call(port: int, request: bytes, started: float) -> Call:
     return Call(before - started, loop.time() - before, is_answered)
 
 
-async def round_of_calls(port: int) -> list[Call]:
+async def round_of_calls(port: int, seconds: float) -> list[Call]:
     """Begin calls at a steady rate, whatever becomes of those before, and return how they went."""
     loop = asyncio.get_running_loop()
     request = chat_request(port, KEY, BODY)
     started = loop.time()
     calls = []
-    for number in range(int(CALLS_PER_SECOND * ROUND_SECONDS)):
+    for number in range(int(CALLS_PER_SECOND * seconds)):
         await asyncio.sleep(max(0.0, started + number / CALLS_PER_SECOND - loop.time()))
         calls.append(asyncio.create_task(call(port, request, started)))
     return await asyncio.gather(*calls)
 
 
-def show(name: str, calls: Sequence[Call]) -> float:
-    """Print the figures of *calls*; return the p99 in milliseconds."""
-    taken = sorted(1_000 * each.seconds for each in calls)
-    p50, p99 = taken[len(taken) // 2], taken[len(taken) * 99 // 100]
+def show(table: Table, name: str, calls: Sequence[Call]) -> float:
+    """Add the figures of *calls*; return the p99 in milliseconds."""
+    taken = [each.seconds for each in calls]
     failed = sum(not each.is_answered for each in calls)
-    print(f"{name:>28} {len(calls):>6} {failed:>7} {p50:>8.1f} {p99:>8.1f} {taken[-1]:>8.1f}")
-    return p99
-
-
-def administering(port: int) -> httpx.AsyncClient:
-    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-    url = f"http://127.0.0.1:{port}/v1/gateway"
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=60)  # it may still be starting
+    figures = [percentile_ms(taken, share) for share in (0.5, 0.99, 1.0)]
+    table.row(name, len(calls), failed, *(f"{figure:.1f}" for figure in figures))
+    return figures[1]
 
 
 async def add(port: int, name: str, address: str) -> str:
     """Give the Weir on *port* one more upstream; return its id."""
     new = {"name": name, "base_url": f"{address}/v1", "api_key": "bench", "models": ["sim-*"]}
     async with administering(port) as client:
-        answer = (await client.post("/upstreams", json=new)).raise_for_status()
+        answer = (await client.post("/gateway/upstreams", json=new)).raise_for_status()
     made: str = answer.json()["id"]
     return made
 
 
-async def measure(port: int, gate_port: int, third: int, kind: str) -> None:
+async def measure(report: Report, seconds: float, port: int, third: int, kind: str) -> None:
+    gate_port = free_port()
     gate = Gate(gate_port, third)
     made = await add(port, "third", f"http://127.0.0.1:{gate_port}")
-    await round_of_calls(port)  # warms up
-    print(f"{'a third ' + kind:>28} {'calls':>6} {'failed':>7} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8}")
-    healthy = show("before", await round_of_calls(port))
+    await round_of_calls(port, seconds)  # warms up
+    table = report.table(f"a third {kind}", "calls", "failed", "p50 ms", "p99 ms", "max ms")
+    healthy = show(table, "before", await round_of_calls(port, seconds))
     began = asyncio.get_running_loop().time()
     gate.swallow(accepts=KINDS[kind])
-    calls = await round_of_calls(port)
-    show("in the first second", [each for each in calls if each.at_seconds < 1])
-    p99 = show("after it", [each for each in calls if each.at_seconds >= 1])
+    calls = await round_of_calls(port, seconds)
+    show(table, "in the first second", [each for each in calls if each.at_seconds < 1])
+    p99 = show(table, "after it", [each for each in calls if each.at_seconds >= 1])
     late = sum(at - began >= 1 for at in gate.swallowed_at)
-    print(f"{len(gate.swallowed_at)} calls went into the hole, {late} of them after the first second.")
-    print(f"After it the p99 is {p99 / healthy:.2f} times that of before.\n")
+    report.say(
+        f"{len(gate.swallowed_at)} calls went into the hole, {late} of them after the first second. After it the "
+        f"p99 is {p99 / healthy:.2f} times that of before."
+    )
     async with administering(port) as client:
-        (await client.delete(f"/upstreams/{made}")).raise_for_status()
+        (await client.delete(f"/gateway/upstreams/{made}")).raise_for_status()
     await gate.close()
     assert all(each.is_answered for each in calls), "a call failed"
     assert late == 0, "calls went into a known hole"
 
 
-def main() -> None:
-    os.environ["WEIR_UPSTREAMS__ALLOW_PRIVATE_ADDRESSES"] = "true"
+def step(report: Report, options: Options) -> None:
+    """Measure both kinds of a black hole."""
+    seconds = max(2.0, _LENGTH_IN_ROUNDS * options.seconds)
     with ExitStack() as stack:
         first, second, third = (simulator(stack) for _ in range(3))
-        gateway = weir(stack, first, "weir", with_rules=False)
-        pin(0, OTHER_CORE)
-        asyncio.run(add(gateway.port, "second", second))
-        gate = free_port()
-        print(f"{CALLS_PER_SECOND} calls a second to three upstreams that take 40 ms\n")
+        gateway = weir(stack, first, "weir")
+        pin(0, OTHER_CORES)
+        asyncio.run(add(gateway.port, "second", second.upstream))
         for kind in KINDS:
-            asyncio.run(measure(gateway.port, gate, int(third.rpartition(":")[2]), kind))
-
-
-if __name__ == "__main__":
-    main()
+            asyncio.run(measure(report, seconds, gateway.port, third.port, kind))

@@ -1,23 +1,28 @@
-"""The gateways that are measured: each a process of its own on one core, what it needs on the other where possible."""
+"""The gateways that are measured: each on one core, and what they need on the others, where the system can pin."""
 
 import asyncio
+import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import IO, NamedTuple
+from urllib.parse import urlsplit
 
-import httpx
+from tests.load.machine import GATEWAY_CORES, OTHER_CORES, listening, pin, servers_in
+from tests.load.rules import ADMIN_KEY, KEY, PEPPER, make_rules
+from tests.process.weir_process import empty_directory, environment, free_port
 
-KEY = "bench-key-of-32-characters-or-more-000"
-ADMIN_KEY = "bench-admin-key-of-32-characters-or-more"
-GATEWAY_CORE, OTHER_CORE = 0, 1
-_PLENTY = 10**12
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 60.0
+_POLL_SECONDS = 0.01
+_STOP_SECONDS = 40.0
 
 
 class Gateway(NamedTuple):
@@ -26,123 +31,212 @@ class Gateway(NamedTuple):
     name: str
     port: int
     key: str = KEY
-    pid: int | None = None
-    """None for one that was started by somebody else, whose CPU is not known."""
+    pids: tuple[int, ...] = ()
+    """Its processes; none for one whose CPU is not known."""
+    directory: Path | None = None
+    """Where a Weir keeps its data."""
+    headers: tuple[str, ...] = ()
+    """What each request needs besides the key."""
+
+    @property
+    def pid(self) -> int:
+        """The process of a gateway that is one."""
+        [pid] = self.pids
+        return pid
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+class Behind(NamedTuple):
+    """What stands behind all gateways."""
+
+    upstream: str
+    collector: str
+    """Takes traces."""
+
+    @property
+    def port(self) -> int:
+        """The upstream's."""
+        return urlsplit(self.upstream).port or 0
 
 
-def pin(pid: int, core: int) -> None:
-    """Keep *pid* on one core, where the system can."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(pid, {core % (os.cpu_count() or 1)})
+class Setup(NamedTuple):
+    """How a Weir is to be: everything is on unless it says otherwise."""
+
+    has_budgets: bool = True
+    has_limits: bool = True
+    variables: Mapping[str, str] = {}
+    """More settings; an empty one is as if it was not there."""
+    directory: Path | None = None
+    """One that is filled already; a new one otherwise."""
+    module: str = "app"
+    """What is run with the arguments of `weir`."""
+
+
+def is_listening(port: int) -> bool:
+    """Tell whether somebody accepts connections on *port*."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def is_ready(port: int) -> bool:
+    """Tell whether a Weir on *port* says that it can serve."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 @contextmanager
-def process(arguments: list[str], port: int, core: int, **environment: str) -> Iterator[int]:
-    """Run a Python program that listens on *port*, on one core; yields its process id."""
-    with subprocess.Popen(
-        [sys.executable, "-m", *arguments], env={**os.environ, **environment}, stdout=subprocess.DEVNULL
-    ) as child:
+def new_directory() -> Iterator[Path]:
+    """Yield a directory, which goes once the servers in it have: those of a Weir that was ended while it started."""
+    with empty_directory() as directory:
         try:
-            pin(child.pid, core)
-            deadline = time.monotonic() + 30
-            while socket.socket().connect_ex(("127.0.0.1", port)):
-                assert child.poll() is None, f"{arguments} ended"
-                assert time.monotonic() < deadline, f"{arguments} did not start"
-                time.sleep(0.02)
+            yield directory
+        finally:
+            deadline = time.monotonic() + _STOP_SECONDS
+            while servers_in(f"{directory}/") and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+
+
+@contextmanager
+def process(
+    arguments: list[str],
+    port: int,
+    cores: frozenset[int],
+    directory: Path,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    is_up: Callable[[int], bool] = is_listening,
+) -> Iterator[int]:
+    """Run a program until the block ends, logging into *directory*; yields its process id once *port* is up."""
+    log = directory / f"{port}.log"
+    with log.open("wb") as output, spawn(arguments, environment(directory, **variables), output) as child:
+        try:
+            wait_until_up(child, port, is_up, log)
+            pin(child.pid, cores)
             yield child.pid
         finally:
-            child.terminate()
+            stop(child)
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that the system has charged *pid* for."""
-    stat = Path(f"/proc/{pid}/stat")
-    if stat.exists():
-        fields = stat.read_text().rsplit(")", 1)[1].split()
-        ticks = int(fields[11]) + int(fields[12])
-        return float(ticks / os.sysconf("SC_CLK_TCK"))
-    text = subprocess.run(["ps", "-o", "time=", "-p", str(pid)], capture_output=True, text=True, check=True)
-    minutes, _, seconds = text.stdout.split()[-1].rpartition(":")
-    whole = sum(60 ** (i + 1) * float(part) for i, part in enumerate(reversed(minutes.split(":"))))
-    return float(whole + float(seconds))
-
-
-def resident_kib(pid: int) -> int:
-    """Return how much memory *pid* has, shared pages included."""
-    text = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True).stdout
-    return int(text)
-
-
-def simulator(stack: ExitStack) -> str:
-    """Start the upstream of all; return its address."""
-    port = free_port()
-    stack.enter_context(process(["app", "simulate", "--port", str(port)], port, OTHER_CORE))
-    return f"http://127.0.0.1:{port}"
-
-
-def bare_relay(stack: ExitStack, upstream: str) -> Gateway:
-    """Start the application that relays and does nothing else."""
-    port = free_port()
-    bare = ["uvicorn", "tests.load.bare_relay:app", "--port", str(port), "--no-access-log", "--log-level", "error"]
-    return Gateway(
-        "bare relay",
-        port,
-        pid=stack.enter_context(process(bare, port, GATEWAY_CORE, BARE_RELAY_UPSTREAM=upstream)),
+def spawn(arguments: list[str], variables: Mapping[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a program that a Ctrl-C in the terminal does not reach: who started it ends it, in good order."""
+    return subprocess.Popen(
+        arguments,
+        env=variables,
+        cwd=ROOT,
+        stdout=output,
+        stderr=output,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 
-def weir_environment(data_dir: str, upstream: str) -> dict[str, str]:
+def wait_until_up(child: subprocess.Popen[bytes], port: int, is_up: Callable[[int], bool], log: Path) -> None:
+    """Return when *child* is up; raises RuntimeError with the end of its log when it has ended or takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while not is_up(port):
+        if child.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{child.args!r} did not start:\n{log.read_text('utf-8', 'replace')[-2_000:]}")
+        time.sleep(_POLL_SECONDS)
+
+
+def stop(child: subprocess.Popen[bytes]) -> None:
+    """Return when *child* has ended, by force if it takes too long."""
+    child.terminate()
+    try:
+        child.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def python(module: str, *arguments: object) -> list[str]:
+    """Return the command that runs *module*."""
+    return [sys.executable, "-m", module, *(str(argument) for argument in arguments)]
+
+
+def static_upstream(stack: ExitStack, port: int = 0) -> Behind:
+    """Start an upstream that always answers the same at once, on *port* or any, and a collector of traces."""
+    port = port or free_port()
+    return _behind(stack, python("tests.load.upstream", port), port)
+
+
+def simulator(stack: ExitStack) -> Behind:
+    """Start a simulator, whose answers follow a script and which keeps an account, and a collector of traces."""
+    port = free_port()
+    return _behind(stack, python("app", "simulate", "--port", port), port)
+
+
+def _behind(stack: ExitStack, upstream: list[str], port: int) -> Behind:
+    collector = free_port()
+    directory = stack.enter_context(new_directory())
+    for command, number in ((upstream, port), (python("tests.load.collector", collector), collector)):
+        stack.enter_context(process(command, number, OTHER_CORES, directory))
+    return Behind(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{collector}")
+
+
+def bare_relay(stack: ExitStack, behind: Behind) -> Gateway:
+    """Start the application that relays and does nothing else."""
+    port = free_port()
+    command = python("uvicorn", "tests.load.bare_relay:app", "--port", port, "--no-access-log", "--log-level", "error")
+    directory = stack.enter_context(new_directory())
+    upstream = {"BARE_RELAY_UPSTREAM": behind.upstream}
+    pid = stack.enter_context(process(command, port, GATEWAY_CORES, directory, upstream))
+    return Gateway("bare relay", port, pids=(pid,))
+
+
+def weir(stack: ExitStack, behind: Behind, name: str, setup: Setup = Setup()) -> Gateway:  # noqa: B008 - immutable
+    """Start a Weir with servers of its own, and with rules that all calls share if it is to have any."""
+    port = free_port()
+    directory = setup.directory or stack.enter_context(new_directory())
+    variables = {**weir_variables(directory, behind), **setup.variables}
+    command = python(setup.module, "serve", "--port", port)
+    pid = stack.enter_context(process(command, port, GATEWAY_CORES, directory, variables, is_ready))
+    for server in servers_in(f"{directory}/"):
+        pin(server, OTHER_CORES)
+    asyncio.run(make_rules(port, directory, has_budgets=setup.has_budgets, has_limits=setup.has_limits))
+    return Gateway(name, port, pids=(pid,), directory=directory)
+
+
+def weir_variables(directory: Path, behind: Behind) -> dict[str, str]:
     """Return the settings of a Weir with servers of its own."""
     return {
-        "WEIR_DATA_DIR": data_dir,
+        "WEIR_DATA_DIR": f"{directory}/data",
+        "WEIR_KEYS__PEPPER": PEPPER,
         "WEIR_BOOTSTRAP_API_KEY": KEY,
         "WEIR_BOOTSTRAP_ADMIN_KEY": ADMIN_KEY,
+        "WEIR_UPSTREAMS__ALLOW_PRIVATE_ADDRESSES": "true",
         "OPENAI_API_KEY": "bench",
-        "OPENAI_BASE_URL": f"{upstream}/v1",
+        "OPENAI_BASE_URL": f"{behind.upstream}/v1",
+        "WEIR_TRACING__OTLP_ENDPOINT": behind.collector,
     }
 
 
-def weir(stack: ExitStack, upstream: str, name: str, *, with_rules: bool) -> Gateway:
-    """Start a Weir, with budgets that enforce and limits that are shared by all calls if it is to have rules."""
-    port = free_port()
-    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="weir-bench-"))
-    Path(directory).chmod(0o711)
-    environment = weir_environment(f"{directory}/data", upstream)
-    pid = stack.enter_context(process(["app", "serve", "--port", str(port)], port, GATEWAY_CORE, **environment))
-    for server in _named_by(directory):
-        pin(server, OTHER_CORE)
-    gateway = Gateway(name, port, pid=pid)
-    if with_rules:
-        asyncio.run(_make_rules(gateway))
-    return gateway
+def be_alone() -> None:
+    """Let no settings of Weir's from outside count, and end as by Ctrl-C by whichever signal."""
+    for name in [name for name in os.environ if name.startswith(("WEIR_", "OPENAI_"))]:
+        del os.environ[name]
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
-def _named_by(directory: str) -> list[int]:
-    """Return the processes of the servers in *directory*: those that name it, and what they have started."""
-    text = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [(int(pid), int(parent), rest) for pid, parent, rest in (line.split(None, 2) for line in text.splitlines())]
-    parents = {pid for pid, _, rest in rows if directory in rest and "app serve" not in rest}
-    return [pid for pid, parent, _ in rows if pid in parents or parent in parents]
+def peer(text: str) -> Gateway:
+    """Return the gateway that `NAME=URL,KEY,header: value` describes, with any number of headers; raises ValueError."""
+    name, _, rest = text.partition("=")
+    url, _, rest = rest.partition(",")
+    key, *headers = rest.split(",")
+    address = urlsplit(url)
+    if not name or not key or address.hostname != "127.0.0.1" or address.port is None:
+        raise ValueError("a peer is NAME=http://127.0.0.1:PORT,KEY")
+    return Gateway(name, address.port, key, headers=tuple(headers))
 
 
-async def _make_rules(gateway: Gateway) -> None:
-    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-    url = f"http://127.0.0.1:{gateway.port}/v1"
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60.0) as client:  # it may still be starting
-        keys = (await client.get("/organization/projects/proj_default/api_keys")).json()["data"]
-        scopes = {"organization": None, "project": "proj_default", "api_key": keys[0]["id"]}
-        counts = (("requests", "minute"), ("tokens", "day"), ("concurrent", None))
-        for (scope, scope_id), (what, per) in zip(scopes.items(), counts, strict=True):
-            rule = {"name": "bench", "scope": scope, "scope_id": scope_id}
-            budget = {**rule, "period": "month", "limit_usd": "1000000"}
-            limit = {**rule, "counts": what, "per": per, "maximum": _PLENTY}
-            for path, made in (("/gateway/budgets", budget), ("/gateway/limits", limit)):
-                answer = await client.post(path, json=made)
-                assert answer.is_success, answer.text
-    await asyncio.sleep(1.0)  # until every snapshot has them
+def put_on_its_core(gateway: Gateway) -> Gateway:
+    """Return a gateway that somebody else started with its processes, which are kept on the core of those measured."""
+    pids = listening(gateway.port)
+    for pid in pids:
+        pin(pid, GATEWAY_CORES)
+    return gateway._replace(pids=pids)

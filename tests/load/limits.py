@@ -1,14 +1,8 @@
-"""What limits cost the gateway: calls that do nothing else, each under four limits that all of them share.
-
-A Valkey of its own; one core for the gateway, the other for it, where the system can pin.
-"""
+"""What limits cost the gateway: calls that do nothing else, each under four limits that all of them share."""
 
 import asyncio
-import os
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
 import uvloop
 from prometheus_client import CollectorRegistry
@@ -27,9 +21,16 @@ from app.limits.store import LimitStore
 from app.observability.metrics import Metrics
 from app.settings import Settings
 from tests.fixtures.limits import make_limit
+from tests.load.machine import GATEWAY_CORES, OTHER_CORES, pin
+from tests.load.options import Options
+from tests.load.report import Report
+from tests.process.weir_process import empty_directory
 
-ROUNDS = 5
-ROUND_SECONDS = 2.0
+TITLE = "Limits alone"
+HOW = (
+    "Acquiring and adjusting, called without HTTP, under four limits that all calls share. One core for the calls, the "
+    "others for Valkey."
+)
 PAYER = Payer("proj_bench", "user_bench", None, "key_bench", "gpt-4o-mini")
 DEMAND = Demand(Amounts(input_tokens=100, output_tokens=500))
 USED = Amounts(input_tokens=90, output_tokens=70)
@@ -44,18 +45,20 @@ class Round:
         self.cpu_seconds = 0.0
 
 
-async def callers(limits: LimitService, concurrency: int) -> Round:
+async def callers(limits: LimitService, concurrency: int, seconds: float) -> Round:
     """Acquire and adjust in so many callers at once for a round."""
     figures = Round()
-    deadline = time.monotonic() + ROUND_SECONDS
+    deadline = time.monotonic() + seconds
 
     async def caller() -> None:
-        while time.monotonic() < deadline:
+        while True:
             started = time.perf_counter()
             lease = await limits.acquire(PAYER, lambda _: DEMAND)
             figures.acquire_ms.append((time.perf_counter() - started) * 1_000)
             limits.adjust(lease, USED)
             figures.calls += 1
+            if time.monotonic() >= deadline:
+                return
 
     before = time.process_time()
     await asyncio.gather(*(caller() for _ in range(concurrency)))
@@ -63,7 +66,7 @@ async def callers(limits: LimitService, concurrency: int) -> Round:
     return figures
 
 
-async def measure(redis_url: str) -> None:
+async def measure(redis_url: str, report: Report, options: Options) -> None:
     settings = Settings()
     redis = Redis(redis_url, settings.redis, Dependency("redis"))
     store = LimitStore(redis, Dependency("limits"), open_leases := OpenLeases(), timeout_seconds=1.0)
@@ -78,37 +81,29 @@ async def measure(redis_url: str) -> None:
             make_limit(scope="api_key", counts="concurrent", **of_all),
         ]
     )
-    print(f"{'concurrent':>10} {'calls/s':>9} {'CPU us/call':>12} {'acquire p50 ms':>15} {'p99 ms':>8}")
+    table = report.table("at once", "calls/s", "CPU us/call", "acquire p50 ms", "acquire p99 ms")
     for concurrency in (1, 32, 512):
-        rounds = [await callers(limits, concurrency) for _ in range(ROUNDS + 1)][1:]  # the first round warms up
-        calls = statistics.median(each.calls for each in rounds) / ROUND_SECONDS
+        rounds = [await callers(limits, concurrency, options.seconds) for _ in range(options.rounds + 1)][1:]
+        calls = statistics.median(each.calls for each in rounds) / options.seconds
         cpu_us = statistics.median(each.cpu_seconds / each.calls * 1e6 for each in rounds)
         waits = sorted(ms for each in rounds for ms in each.acquire_ms)
         p50, p99 = waits[len(waits) // 2], waits[len(waits) * 99 // 100]
-        print(f"{concurrency:>10} {calls:>9.0f} {cpu_us:>12.0f} {p50:>15.2f} {p99:>8.2f}")
+        table.row(concurrency, f"{calls:.0f}", f"{cpu_us:.0f}", f"{p50:.2f}", f"{p99:.2f}")
     assert store.health.is_up, "Redis was lost, so its share was measured"
     await store.close()
     await redis.close()
     await db.close()
 
 
-def main() -> None:
-    directory = Path(tempfile.mkdtemp(prefix="weir-bench-"))
-    directory.chmod(0o711)
-    cores = os.cpu_count() or 1
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {1 % cores})  # the server started here inherits it
-    valkey = Valkey(DataDirectory(directory / "data"), durable=False)
-    server = Server(valkey.prepare())
-    try:
-        server.wait_until_ready()
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, {0})
-        print("acquire + adjust, under four limits shared by all calls\n")
-        uvloop.run(measure(valkey.url()))
-    finally:
-        server.stop()
-
-
-if __name__ == "__main__":
-    main()
+def step(report: Report, options: Options) -> None:
+    """Measure it in this process."""
+    pin(0, OTHER_CORES)  # the server that is started here inherits it
+    with empty_directory() as directory:
+        valkey = Valkey(DataDirectory(directory / "data"), durable=False)
+        server = Server(valkey.prepare())
+        try:
+            server.wait_until_ready()
+            pin(0, GATEWAY_CORES)
+            uvloop.run(measure(valkey.url(), report, options))
+        finally:
+            server.stop()

@@ -1,14 +1,8 @@
-"""What reserving and settling costs the gateway: calls that do nothing else, on four budgets that all of them share.
-
-A PostgreSQL of its own, with fsync; one core for the gateway, the other for the database, where the system can pin.
-"""
+"""What reserving and settling costs the gateway: calls that do nothing else, on four budgets that all of them share."""
 
 import asyncio
-import os
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
 import uvloop
 from prometheus_client import CollectorRegistry
@@ -29,10 +23,18 @@ from app.ledger.service import LedgerService
 from app.observability.metrics import Metrics
 from app.settings import Settings
 from tests.budgets.conftest import make_budget, make_entry, make_reservation
+from tests.load.machine import GATEWAY_CORES, OTHER_CORES, pin
+from tests.load.options import Options
+from tests.load.report import Report
+from tests.process.weir_process import empty_directory
 
-ROUNDS = 5
-CALLS = {1: 400, 32: 6_000, 512: 10_000}
-"""How many in a round, by how many at once."""
+TITLE = "Money alone"
+HOW = (
+    "Reserving and settling, called without HTTP: each call holds its ceiling in four budgets that all share, and is "
+    "settled. A PostgreSQL with `fsync`; one core for the calls, the others for the database."
+)
+CALLS_PER_SECOND = {1: 200, 32: 3_000, 512: 5_000}
+"""How many in each second of a round, by how many at once."""
 DEMAND = Demand(Nano(9_000), Nano(9_000), Nano(9_000))
 
 
@@ -79,7 +81,7 @@ async def callers(budgets: BudgetService, concurrency: int, calls: list[Call]) -
     return figures
 
 
-async def measure(settings: Settings) -> None:
+async def measure(settings: Settings, report: Report, options: Options) -> None:
     assert settings.database_url is not None
     db = Database(settings.database_url.get_secret_value(), settings.database, Dependency("database"))
     ledger = LedgerService(db, db._health, settings.ledger, Metrics(CollectorRegistry()), utc_now)
@@ -91,16 +93,18 @@ async def measure(settings: Settings) -> None:
         await make_budget(db, scope=scope, scope_id=scope_id, limit_nano=10**17)
     first = await budgets.reserve(make_reservation(process_id=budgets.process_id, user_id="user_bench"), DEMAND)
     assert first is not None
-    print(f"{'concurrent':>10} {'calls/s':>9} {'CPU us/call':>12} {'reserve p50 ms':>15} {'p99 ms':>8}")
-    for concurrency, count in CALLS.items():
+    table = report.table("at once", "calls/s", "CPU us/call", "reserve p50 ms", "reserve p99 ms")
+    for concurrency, rate in CALLS_PER_SECOND.items():
+        count = max(1, int(rate * options.seconds))
         rounds = [
-            await callers(budgets, concurrency, prepared(budgets, count, first.window_ids)) for _ in range(ROUNDS + 1)
+            await callers(budgets, concurrency, prepared(budgets, count, first.window_ids))
+            for _ in range(options.rounds + 1)
         ][1:]  # the first one warms up
         calls = statistics.median(each.calls / each.seconds for each in rounds)
         cpu_us = statistics.median(each.cpu_seconds / each.calls * 1e6 for each in rounds)
         waits = sorted(ms for each in rounds for ms in each.reserve_ms)
         p50, p99 = waits[len(waits) // 2], waits[len(waits) * 99 // 100]
-        print(f"{concurrency:>10} {calls:>9.0f} {cpu_us:>12.0f} {p50:>15.2f} {p99:>8.2f}")
+        table.row(concurrency, f"{calls:.0f}", f"{cpu_us:.0f}", f"{p50:.2f}", f"{p99:.2f}")
     async with db.hot_connection() as connection:
         rows = await connection.fetch("SELECT spent_nano, reserved_nano FROM budget_windows")
         entries = await connection.fetchval("SELECT sum(cost_nano) FROM ledger_entries")
@@ -109,21 +113,12 @@ async def measure(settings: Settings) -> None:
     await db.close()
 
 
-def main() -> None:
-    directory = Path(tempfile.mkdtemp(prefix="weir-bench-"))
-    directory.chmod(0o711)
-    cores = os.cpu_count() or 1
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {1 % cores})  # the servers started here inherit it
-    with EmbeddedServers(directory / "data") as servers:
+def step(report: Report, options: Options) -> None:
+    """Measure it in this process."""
+    pin(0, OTHER_CORES)  # the server that is started here inherits it
+    with empty_directory() as directory, EmbeddedServers(directory / "data") as servers:
         keys = Settings().keys.model_copy(update={"pepper": SecretStr("x" * 32)})
         settings = Settings().model_copy(update={"database_url": SecretStr(servers.database_url), "keys": keys})
         asyncio.run(prepare(settings, migrate=True))
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, {0})
-        print("reserve + settle, on four budgets shared by all calls, each until it is settled, fsync on\n")
-        uvloop.run(measure(settings))
-
-
-if __name__ == "__main__":
-    main()
+        pin(0, GATEWAY_CORES)
+        uvloop.run(measure(settings, report, options))

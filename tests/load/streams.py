@@ -1,21 +1,27 @@
-"""What an open stream costs the gateway in memory: many at once, each with a few events a second.
-
-Resident memory of Weir's own process, before and while they are open; it has served some before that have ended. They
-go on until each has brought more than Weir ever keeps of one.
-"""
+"""What an open stream costs the gateway in memory: many at once, each with a few events a second."""
 
 import asyncio
 import resource
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from tests.load.gateways import KEY, OTHER_CORE, pin, resident_kib, simulator, weir
+from tests.load.gateways import simulator, weir
 from tests.load.generator import chat_request
+from tests.load.machine import OTHER_CORES, pin, resident_kib
+from tests.load.options import Options
+from tests.load.report import Report
+from tests.load.rules import KEY
 
-STREAMS = 1_000
+TITLE = "Memory of open streams"
+HOW = (
+    "Resident memory of Weir's own process, everything on, before and while many streams of three events a second are "
+    "open; it has served some before that have ended. They go on until each has brought more than Weir ever keeps of "
+    "one."
+)
 BUDGET_KIB = 60
 OPENED_AT_ONCE = 50
-LISTENED_SECONDS = 45.0
+_STREAMS_PER_SECOND_OF_A_ROUND = 1_000
+_LISTENED_ROUNDS = 45
 NOISE_KIB = 512
 BODY = (
     b'{"model":"sim-small;tokens_per_second=3;output_tokens=1000","stream":true,'
@@ -86,33 +92,28 @@ async def settled(pid: int) -> int:
     return now
 
 
-async def measure(port: int, pid: int) -> None:
-    await closed(await opened(port, STREAMS // 10))
+async def measure(port: int, pid: int, report: Report, options: Options) -> None:
+    count = max(10, int(_STREAMS_PER_SECOND_OF_A_ROUND * options.seconds))
+    seconds = _LISTENED_ROUNDS * options.seconds
+    await closed(await opened(port, max(1, count // 10)))
     before = await settled(pid)
-    streams = await opened(port, STREAMS)
+    streams = await opened(port, count)
     opened_kib = resident_kib(pid)
-    count = await events_in(streams, LISTENED_SECONDS)
+    events = await events_in(streams, seconds)
     after = resident_kib(pid)
     await closed(streams)
-    each = (after - before) / STREAMS
-    print(f"{'streams':>8} {'events/s':>9} {'before MiB':>11} {'opened MiB':>11} {'after MiB':>10} {'KiB each':>9}")
-    print(
-        f"{STREAMS:>8} {count / LISTENED_SECONDS:>9.0f} {before / 1024:>11.1f} {opened_kib / 1024:>11.1f} "
-        f"{after / 1024:>10.1f} {each:>9.1f}"
-    )
-    print(f"An open stream takes {each:.1f} KiB of the gateway's memory (budget {BUDGET_KIB}).\n")
+    each = (after - before) / count
+    table = report.table("streams", "events/s", "before MiB", "opened MiB", f"after {seconds:.0f} s MiB", "KiB each")
+    figures = (before / 1024, opened_kib / 1024, after / 1024, each)
+    table.row(count, f"{events / seconds:.0f}", *(f"{figure:.1f}" for figure in figures))
+    report.target("open", f"{each:.1f} KiB", is_met=each < BUDGET_KIB)
 
 
-def main() -> None:
+def step(report: Report, options: Options) -> None:
+    """Measure it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most if 0 < most < 8_192 else 8_192, most))  # inherited by the gateway
     with ExitStack() as stack:
-        gateway = weir(stack, simulator(stack), "weir", with_rules=False)
-        assert gateway.pid is not None
-        pin(0, OTHER_CORE)
-        print(f"{STREAMS} open streams, three events a second each, for {LISTENED_SECONDS:.0f} s\n")
-        asyncio.run(measure(gateway.port, gateway.pid))
-
-
-if __name__ == "__main__":
-    main()
+        gateway = weir(stack, simulator(stack), "weir")
+        pin(0, OTHER_CORES)
+        asyncio.run(measure(gateway.port, gateway.pid, report, options))

@@ -1,0 +1,39 @@
+"""How long and how large a run of measurements is."""
+
+import argparse
+from typing import NamedTuple
+
+from tests.load.gateways import Gateway, peer
+
+_PEER_HELP = "another gateway on loopback that takes calls for the model sim-small to the upstream; may be repeated"
+
+
+class Options(NamedTuple):
+    """What the command line says."""
+
+    rounds: int = 5
+    """How often each is measured, in turn; medians are shown."""
+    seconds: float = 1.0
+    """How long a round is; what needs longer ones takes some times that."""
+    rows: int = 1_000_000
+    """Of the large ledger."""
+    upstream_port: int = 0
+    """Where the upstream listens, so that peers can be told before; 0 for any port."""
+    peers: tuple[Gateway, ...] = ()
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add those to *parser*."""
+    default = Options()
+    parser.add_argument("--rounds", type=int, default=default.rounds, help="how often each is measured, in turn")
+    parser.add_argument("--seconds", type=float, default=default.seconds, help="how long a round is")
+    parser.add_argument("--rows", type=int, default=default.rows, help="rows of the large ledger")
+    parser.add_argument(
+        "--peer", action="append", default=[], type=peer, metavar="NAME=URL,KEY[,HEADER...]", help=_PEER_HELP
+    )
+    parser.add_argument("--upstream-port", type=int, default=0, help="where the upstream of all gateways listens")
+
+
+def options_of(arguments: argparse.Namespace) -> Options:
+    """Return what was given."""
+    return Options(arguments.rounds, arguments.seconds, arguments.rows, arguments.upstream_port, tuple(arguments.peer))
