@@ -11,7 +11,8 @@ export const faults = {
   'unknown model': 'status=404',
   'bad request': 'status=400',
   'spent budget': 'status=429;error_code=insufficient_quota',
-  limit: 'status=429;header.retry-after-ms=5',
+  // Without a pause of its own, so that each SDK's is longer than the upstream is left alone for.
+  limit: 'status=429;header.retry-after-ms=0',
   'server error': 'status=500',
   'error in a stream': 'error_after=3',
   cut: 'cut_after=3',
