@@ -22,7 +22,7 @@ HOW = (
     "there after the first second."
 )
 CALLS_PER_SECOND = 50
-_LENGTH_IN_ROUNDS = 8
+_LENGTH_IN_ROUNDS = 5
 BODY = b'{"model":"sim-small;latency_ms=40","messages":[{"role":"user","content":"Say hello to everybody."}]}'
 KINDS = {"never answers": True, "takes no connections": False}
 

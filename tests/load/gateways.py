@@ -212,6 +212,7 @@ def weir_variables(directory: Path, behind: Behind) -> dict[str, str]:
         "OPENAI_API_KEY": "bench",
         "OPENAI_BASE_URL": f"{behind.upstream}/v1",
         "WEIR_TRACING__OTLP_ENDPOINT": behind.collector,
+        "WEIR_SERVER__SHUTDOWN_GRACE_SECONDS": "3",  # whoever interrupts a measurement leaves its calls open
     }
 
 

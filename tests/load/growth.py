@@ -85,7 +85,7 @@ def step(report: Report, options: Options) -> None:
         for name, count in ((few, 10), (many, large_keys)):
             loads[name] = callers[count], _by_turns(callers[count], count)
         pin(0, OTHER_CORES)
-        for gateway, _ in loads.values():
+        for gateway in {gateway for gateway, _ in loads.values()}:
             _rest(gateway)
         for name in (few, many):
             first, later = (_cpu_us_of_a_pass(*loads[name]) for _ in range(2))
@@ -121,7 +121,7 @@ def _started(stack: ExitStack, behind: Behind, name: str, grown: Grown) -> Gatew
     """Start a Weir that has so much."""
     pin(0, ALL_CORES)
     directory = stack.enter_context(new_directory())
-    with EmbeddedServers(directory / "data") as servers:
+    with EmbeddedServers(directory / "data", durable=False) as servers:  # only while it is filled
         keys = Settings().keys.model_copy(update={"pepper": SecretStr(PEPPER)})
         changes = {
             "database_url": SecretStr(servers.database_url),

@@ -38,7 +38,7 @@ def run(module: str, *arguments: object) -> str:
 
 def test_bench_measures_gateways_in_turn_and_writes_a_page(tmp_path: Path) -> None:
     target, port = tmp_path / "performance.md", free_port()
-    steps = ("--only", "calls", "--rounds", 1, "--seconds", 0.2)
+    steps = ("--only", "calls", "--rounds", 1, "--seconds", 0.1)
     peers = ("--upstream-port", port, "--peer", f"LiteLLM or so=http://127.0.0.1:{port},any,x-more: 1")
 
     output = run("tests.load", *steps, *peers, "--page", target)
@@ -55,7 +55,7 @@ def test_bench_measures_gateways_in_turn_and_writes_a_page(tmp_path: Path) -> No
 
 
 def test_a_soak_compares_the_books_and_draws_what_grows() -> None:
-    output = run("tests.load.soak", "--seconds", 4, "--memory-mib", 500)
+    output = run("tests.load.soak", "--seconds", 2, "--memory-mib", 500)
 
     assert "Nothing leaks, and the books are right." in output
     assert "memory, MiB\n" in output
