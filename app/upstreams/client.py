@@ -79,6 +79,8 @@ class HttpAnswer(UpstreamAnswer):
 
     async def read_soon(self, patience_seconds: float) -> bytes | None:
         """Return the same, or None when nothing came for so long: then it can be asked again. Raises UpstreamFailed."""
+        if self._is_closed:  # the connection may be another call's by now
+            raise UpstreamFailed("lost", "the answer was closed before")
         data = self._connection.read()
         if data is None:
             now = _now()

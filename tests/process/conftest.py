@@ -39,6 +39,11 @@ def work_directory() -> Iterator[Path]:
 @pytest.fixture
 def external(settings: Settings) -> dict[str, str]:
     """The variables of a Weir on the servers of this worker."""
+    return variables_of(settings)
+
+
+def variables_of(settings: Settings) -> dict[str, str]:
+    """Return the variables of a Weir whose database and Redis are not its own."""
     assert settings.database_url
     assert settings.redis_url
     return {

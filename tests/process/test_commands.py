@@ -13,7 +13,7 @@ from app.settings import Settings
 from app.version import VERSION
 from tests.embedded.probes import fetch
 from tests.fixtures.servers import PEPPER
-from tests.process.conftest import WeirCommand
+from tests.process.conftest import WeirCommand, variables_of
 from tests.process.weir_process import WeirProcess, free_port
 
 _STRONG = "k" * 40
@@ -23,13 +23,7 @@ _NOBODY_LISTENS = "127.0.0.1:1"
 @pytest.fixture
 def external(empty_settings: Settings) -> dict[str, str]:
     """Return the variables of a Weir whose database and Redis are not its own; the database is empty."""
-    assert empty_settings.database_url
-    assert empty_settings.redis_url
-    return {
-        "WEIR_DATABASE_URL": empty_settings.database_url.get_secret_value(),
-        "WEIR_REDIS_URL": empty_settings.redis_url.get_secret_value(),
-        "WEIR_KEYS__PEPPER": PEPPER,
-    }
+    return variables_of(empty_settings)
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,17 @@ async def test_a_head_may_come_in_parts(client: UpstreamClient) -> None:
         assert await asking == (200, b"ok")
 
 
+async def test_nothing_of_the_next_answer_is_read_by_who_has_closed_the_last_one(client: UpstreamClient) -> None:
+    async with serving(OK, OK) as upstream:
+        with await client.send("GET", upstream.url, HEADERS, None) as first:
+            assert await first.read_all() == b"ok"
+        with await client.send("GET", upstream.url, HEADERS, None) as second:
+            with pytest.raises(UpstreamFailed, match="the answer was closed before"):
+                await first.read_some()
+            assert await second.read_all() == b"ok"
+        assert len(upstream.connections) == 1
+
+
 @pytest.mark.parametrize("last", [None, b"HTTP/1.1 408 Request Timeout\r\n\r\n"], ids=["ends", "says so"])
 async def test_a_connection_that_an_upstream_gives_up_meanwhile_is_forgotten(
     client: UpstreamClient, last: bytes | None
