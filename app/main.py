@@ -1,6 +1,7 @@
 """Builds the API process: settings, wiring, middleware, routes. `weir serve` runs it."""
 
 import os
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -8,6 +9,7 @@ from typing import Any, Final
 import structlog
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from pydantic.warnings import UnsupportedFieldAttributeWarning
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
@@ -75,6 +77,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     capture_stdlib(logger, settings.log)
     sentry.init(settings.sentry, release=VERSION)
     metrics, tracer = Metrics(), build_tracer(settings.tracing)
+    # FastAPI silences this where it makes a route; but what checks a `Shape` is built with the first call.
+    warnings.simplefilter("ignore", UnsupportedFieldAttributeWarning)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

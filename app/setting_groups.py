@@ -61,7 +61,7 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_require_scheme("redis://", "redi
 class Group(BaseModel):
     """A frozen group of settings that refuses names it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Http(Group):
@@ -107,7 +107,7 @@ class Database(Group):
     """Connections to PostgreSQL."""
 
     pool_size: int = Field(10, ge=1, le=500, description="Connections per process for everything but calls.")
-    hot_pool_size: int = Field(5, ge=2, le=100, description="Connections per process that reserve and settle calls.")
+    hot_pool_size: int = Field(5, ge=2, le=100, description="Connections per process for what calls wait for.")
     connect_timeout_seconds: Seconds = Field(5, description="Longest wait for a connection to be made.")
     pool_timeout_seconds: Seconds = Field(5, description="Longest wait for a free connection.")
     statement_timeout_seconds: Seconds = Field(10, description="Longest run of one statement.")

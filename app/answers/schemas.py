@@ -2,17 +2,18 @@
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from app.answers.policy import CachePolicy
 from app.cache_settings import TTL_SECONDS_MAX
+from app.core.shape import Shape
 from app.core.wire import example_of
 
 _POLICY: Final[dict[str, Any]] = {"enabled": True, "ttl_seconds": 600}
 _TTL: Final = "How long an answer is kept; null: for as long as `WEIR_CACHE__TTL_SECONDS` says."
 
 
-class ProjectCacheBody(BaseModel):
+class ProjectCacheBody(Shape):
     """Whether answers of a project are cached."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": _POLICY})
@@ -25,7 +26,7 @@ class ProjectCacheBody(BaseModel):
         return CachePolicy(self.enabled, self.ttl_seconds)
 
 
-class ProjectCache(BaseModel):
+class ProjectCache(Shape):
     """What was said about the caching of a project's answers."""
 
     model_config = example_of({"object": "gateway.project.cache", **_POLICY})
@@ -40,7 +41,7 @@ class ProjectCache(BaseModel):
         return cls(enabled=policy.enabled, ttl_seconds=policy.ttl_seconds)
 
 
-class ProjectCacheDeleted(BaseModel):
+class ProjectCacheDeleted(Shape):
     """Nothing is said any more."""
 
     model_config = example_of({"object": "gateway.project.cache.deleted", "deleted": True})

@@ -6,11 +6,12 @@ https://platform.openai.com/docs/api-reference/audit-logs
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
 from pydantic.config import JsonDict
 
 from app.audit.entry import AuditQuery, AuditRecord
 from app.core.pagination import Page
+from app.core.shape import Shape
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=320, pattern=r"^[^\x00]*$")]
 _Names = Annotated[list[_Name], Field(max_length=100)]
@@ -27,7 +28,7 @@ _EXAMPLE: Final[JsonDict] = {
 }
 
 
-class AuditLogsQuery(BaseModel):
+class AuditLogsQuery(Shape):
     """Filters, all of which must hold, and a page. What does not exist is refused: it would filter nothing."""
 
     model_config = ConfigDict(extra="forbid")
@@ -71,7 +72,7 @@ class AuditLogsQuery(BaseModel):
         )
 
 
-class AuditLog(BaseModel):
+class AuditLog(Shape):
     """One entry. The member that is named like its type says what was done: the object's `id`, and the details."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"example": _EXAMPLE})
@@ -100,7 +101,7 @@ class AuditLog(BaseModel):
         return cls(**shown)
 
 
-class AuditLogList(BaseModel):
+class AuditLogList(Shape):
     """A page of entries, the newest first; ask for the next one with `after` set to `last_id`."""
 
     model_config = ConfigDict(

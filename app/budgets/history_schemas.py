@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from app.budgets.record import ChangeKind, ChangeRecord, Standing, WindowRecord
 from app.budgets.schemas import BUDGET_EXAMPLE, Budget
 from app.core.money import Nano, usd_text
 from app.core.pagination import Order, Page, Paging
+from app.core.shape import Shape
 from app.core.wire import Listed, ListQuery, list_example, page_of
 
 _CHANGE: Final = "bchg_"
@@ -47,7 +48,7 @@ class BudgetList(Listed[Budget]):
         return cls(**page_of([Budget.of(standing) for standing in page.items], has_more=page.has_more))
 
 
-class BudgetChange(BaseModel):
+class BudgetChange(Shape):
     """What somebody did to a budget: the fields that are different since, before and after."""
 
     id: ChangeId
@@ -92,7 +93,7 @@ class BudgetChangeList(Listed[BudgetChange]):
         return cls(**page_of([BudgetChange.of(change) for change in page.items], has_more=page.has_more))
 
 
-class PastWindow(BaseModel):
+class PastWindow(Shape):
     """What happened in one window of a budget; its history says what the limit was then."""
 
     id: WindowId

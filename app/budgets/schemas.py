@@ -4,7 +4,6 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -26,6 +25,7 @@ from app.budgets.record import (
     WindowRecord,
 )
 from app.core.money import Nano, usd_text
+from app.core.shape import Shape
 from app.core.wire import ListQuery, Update, example_of
 
 _WINDOW_EXAMPLE: Final[JsonDict] = {
@@ -84,7 +84,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]*$")]
 
 
-class BudgetCreation(BaseModel):
+class BudgetCreation(Shape):
     """A new budget."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": _NEW_EXAMPLE})
@@ -129,7 +129,7 @@ class BudgetUpdate(Update):
         return {"limit_nano" if name == "limit_usd" else name: value for name, value in given.items()}
 
 
-class TopUp(BaseModel):
+class TopUp(Shape):
     """What to add to the limit of the current window."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"amount_usd": "5"}})
@@ -157,7 +157,7 @@ class BudgetsQuery(ListQuery):
         return BudgetFilter(self.scope, self.scope_id, self.model, self.mode, self.archived)
 
 
-class BudgetWindow(BaseModel):
+class BudgetWindow(Shape):
     """A day, week, month, or all time, of a budget."""
 
     starts_at: int
@@ -192,7 +192,7 @@ class BudgetWindow(BaseModel):
         }
 
 
-class Budget(BaseModel):
+class Budget(Shape):
     """What a scope may spend in each window, and how the current one stands."""
 
     model_config = ConfigDict(json_schema_extra={"example": BUDGET_EXAMPLE})

@@ -5,12 +5,13 @@ https://platform.openai.com/docs/api-reference/administration
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from app.budgets.spend_alert import AlertContents, AlertPaging, SpendAlertRecord
 from app.budgets.spend_limit_schemas import CENTS_MAX
 from app.core.pagination import Order, Page
+from app.core.shape import Shape
 from app.core.wire import Listed, list_example, page_of
 
 _RECIPIENTS_MAX: Final = 100
@@ -27,7 +28,7 @@ AlertId = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern
 Email = Annotated[str, StringConstraints(max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]
 
 
-class NotificationChannel(BaseModel):
+class NotificationChannel(Shape):
     """Whom to write to."""
 
     model_config = ConfigDict(extra="forbid")
@@ -37,7 +38,7 @@ class NotificationChannel(BaseModel):
     subject_prefix: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f]*$")] | None = None
 
 
-class SpendAlertBody(BaseModel):
+class SpendAlertBody(Shape):
     """An alert for each calendar month in UTC."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": _BODY_EXAMPLE})
@@ -76,7 +77,7 @@ class SpendAlert(SpendAlertBody):
         )
 
 
-class SpendAlertsQuery(BaseModel):
+class SpendAlertsQuery(Shape):
     """Which page of alerts to show."""
 
     model_config = ConfigDict(extra="forbid")

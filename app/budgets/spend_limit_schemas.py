@@ -5,11 +5,12 @@ https://platform.openai.com/docs/api-reference/administration
 
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from app.budgets.budget import LIMIT_NANO_MAX
 from app.budgets.record import NANO_PER_CENT, BudgetRecord
+from app.core.shape import Shape
 
 CENTS_MAX: Final = LIMIT_NANO_MAX // NANO_PER_CENT
 _LIMIT_EXAMPLE: Final[JsonDict] = {"threshold_amount": 25000, "currency": "USD", "interval": "month"}
@@ -17,7 +18,7 @@ _LIMIT_EXAMPLE: Final[JsonDict] = {"threshold_amount": 25000, "currency": "USD",
 Owner = Literal["organization", "project"]
 
 
-class SpendLimitUpdate(BaseModel):
+class SpendLimitUpdate(Shape):
     """A hard limit for each calendar month in UTC."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": _LIMIT_EXAMPLE})
@@ -27,13 +28,13 @@ class SpendLimitUpdate(BaseModel):
     interval: Literal["month"]
 
 
-class Enforcement(BaseModel):
+class Enforcement(Shape):
     """Whether calls that do not fit are refused: not while the budget behind the limit is paused or only observes."""
 
     status: Literal["inactive", "enforcing"]
 
 
-class SpendLimit(BaseModel):
+class SpendLimit(Shape):
     """A hard limit; `/v1/gateway/budgets?scope=...` shows the budget behind it, with what is spent."""
 
     model_config = ConfigDict(
@@ -62,7 +63,7 @@ class SpendLimit(BaseModel):
         )
 
 
-class SpendLimitDeleted(BaseModel):
+class SpendLimitDeleted(Shape):
     """The limit is gone."""
 
     model_config = ConfigDict(

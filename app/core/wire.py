@@ -6,7 +6,6 @@ from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
@@ -17,6 +16,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from app.core.pagination import Order, Paging
+from app.core.shape import Shape
 from app.errors import InvalidRequest
 
 Item = TypeVar("Item")
@@ -38,7 +38,7 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[
 """The id of something that may not exist."""
 
 
-class ListQuery(BaseModel):
+class ListQuery(Shape):
     """Which page of a list to show. A parameter that does not exist is refused: misspelt, it would find too many."""
 
     model_config = ConfigDict(extra="forbid")
@@ -52,7 +52,7 @@ class ListQuery(BaseModel):
         return Paging(self.after, self.limit, self.order)
 
 
-class Listed(BaseModel, Generic[Item]):
+class Listed(Shape, Generic[Item]):
     """A page of a list; ask for the next one with `after` set to `last_id`."""
 
     object: Literal["list"] = "list"
@@ -86,7 +86,7 @@ def not_null(value: Any) -> Any:
     return value
 
 
-class Update(BaseModel):
+class Update(Shape):
     """What can be changed of something; what is not given stays as it is, and most of what is given is not null."""
 
     model_config = ConfigDict(extra="forbid")
@@ -110,7 +110,7 @@ class Update(BaseModel):
         return value if info.field_name in cls.nullable else not_null(value)
 
 
-class Deleted(BaseModel):
+class Deleted(Shape):
     """It is gone."""
 
     model_config = example_of({"id": "key_5a1b", "object": "organization.project.api_key.deleted", "deleted": True})

@@ -2,13 +2,14 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from app.budgets.admission import Grant, Window
 from app.budgets.budget import Mode, Scope
 from app.budgets.periods import Period
 from app.budgets.refusal import refusal
 from app.core.money import Nano, usd_text
+from app.core.shape import Shape
 from app.errors import WeirError
 from app.gateway.explanation import Explanation
 from app.limits.amounts import Counts
@@ -19,7 +20,7 @@ from app.limits.limit import Scope as LimitScope
 from app.limits.refusal import rate_limited
 
 
-class ExplainedBudget(BaseModel):
+class ExplainedBudget(Shape):
     """A budget that the call counts in, as it stands now."""
 
     id: str
@@ -59,7 +60,7 @@ class ExplainedBudget(BaseModel):
         )
 
 
-class ExplainedLimit(BaseModel):
+class ExplainedLimit(Shape):
     """A limit that the call counts in, as it stands now."""
 
     id: str
@@ -91,7 +92,7 @@ class ExplainedLimit(BaseModel):
         )
 
 
-class ExplanationView(BaseModel):
+class ExplanationView(Shape):
     """What would become of the call if it were made now."""
 
     model_config = ConfigDict(

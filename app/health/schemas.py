@@ -2,23 +2,25 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from app.core.shape import Shape
 
 
-class Liveness(BaseModel):
+class Liveness(Shape):
     """The process runs and answers."""
 
     status: Literal["ok"] = "ok"
 
 
-class CheckResult(BaseModel):
+class CheckResult(Shape):
     """One thing that this process depends on."""
 
     ok: bool
     reason: str | None = Field(description="Why it is not ok.")
 
 
-class Readiness(BaseModel):
+class Readiness(Shape):
     """Whether calls can be served: `degraded` serves them with looser limits, `unavailable` does not."""
 
     status: Literal["ok", "degraded", "unavailable"]

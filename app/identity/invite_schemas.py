@@ -6,10 +6,11 @@ https://platform.openai.com/docs/api-reference/invite
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from app.core.pagination import Page
+from app.core.shape import Shape
 from app.core.wire import Id, Listed, example_of, list_example, page_of
 from app.identity.invite import InviteRecord, InviteStatus, NewInvite
 from app.identity.role_names import RoleName, name_of, role_of
@@ -31,7 +32,7 @@ _INVITE: Final[JsonDict] = {
 }
 
 
-class InviteProject(BaseModel):
+class InviteProject(Shape):
     """A project that somebody is invited to."""
 
     model_config = ConfigDict(extra="forbid")
@@ -40,7 +41,7 @@ class InviteProject(BaseModel):
     role: Role
 
 
-class InviteBody(BaseModel):
+class InviteBody(Shape):
     """Whom to invite, and as what."""
 
     model_config = ConfigDict(
@@ -60,7 +61,7 @@ class InviteBody(BaseModel):
         return NewInvite(self.email, role_of(self.role), projects)
 
 
-class Invite(BaseModel):
+class Invite(Shape):
     """An invitation to the organization."""
 
     model_config = example_of(_INVITE)

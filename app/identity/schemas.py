@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
+from app.core.shape import Shape
 from app.identity.person import (
     EMAIL_CHARACTERS_MAX,
     NAME_CHARACTERS_MAX,
@@ -20,7 +21,7 @@ Password = Annotated[str, StringConstraints(min_length=1, max_length=PASSWORD_CH
 InviteToken = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
-class TokenForm(BaseModel):
+class TokenForm(Shape):
     """What is sent to sign in; `scope`, `client_id` and other fields of OAuth2 are not looked at."""
 
     grant_type: Annotated[str, StringConstraints(max_length=64)] = Field(description="`password` or `refresh_token`.")
@@ -29,7 +30,7 @@ class TokenForm(BaseModel):
     refresh_token: Annotated[str, StringConstraints(max_length=128)] | None = None
 
 
-class Tokens(BaseModel):
+class Tokens(Shape):
     """What signing in gives: an access token for `Authorization: Bearer`, and a refresh token for the next one."""
 
     model_config = ConfigDict(
@@ -50,7 +51,7 @@ class Tokens(BaseModel):
         return cls(access_token=signed_in.access_token, expires_in=seconds, refresh_token=signed_in.refresh_token)
 
 
-class PasswordChange(BaseModel):
+class PasswordChange(Shape):
     """A new password for the caller. Their other sessions end."""
 
     model_config = ConfigDict(
@@ -64,7 +65,7 @@ class PasswordChange(BaseModel):
     new_password: Password
 
 
-class InviteAcceptance(BaseModel):
+class InviteAcceptance(Shape):
     """What makes an invited person one: the role and the e-mail address are the invite's."""
 
     model_config = ConfigDict(
@@ -77,7 +78,7 @@ class InviteAcceptance(BaseModel):
     password: Password
 
 
-class Me(BaseModel):
+class Me(Shape):
     """The person who asks."""
 
     model_config = ConfigDict(
@@ -108,7 +109,7 @@ class Me(BaseModel):
     session_id: str
 
 
-class Done(BaseModel):
+class Done(Shape):
     """It is done."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"done": True}})

@@ -5,11 +5,12 @@ https://platform.openai.com/docs/api-reference/users
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from app.core.pagination import Order, Page
+from app.core.shape import Shape
 from app.core.wire import Id, Listed, ListQuery, example_of, list_example, page_of
 from app.errors import InvalidRequest
 from app.identity.person import UserRecord
@@ -38,7 +39,7 @@ _ROLE: Final[JsonDict] = {
 RoleId = Annotated[Id, Field(description="`role_owner`, `role_admin`, `role_member` or `role_viewer`.")]
 
 
-class UserUpdate(BaseModel):
+class UserUpdate(Shape):
     """Another role for somebody: by name, or by the id that the list of roles has."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"role": "owner"}})
@@ -55,7 +56,7 @@ class UserUpdate(BaseModel):
             raise PydanticCustomError("not_supported", "Weir does not support it; leave it out")
 
 
-class UserRoleBody(BaseModel):
+class UserRoleBody(Shape):
     """The role that somebody is to have."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"role_id": "role_viewer"}})
@@ -71,7 +72,7 @@ class UsersQuery(ListQuery):
     )
 
 
-class User(BaseModel):
+class User(Shape):
     """A person of the organization."""
 
     model_config = example_of(_USER)
@@ -101,7 +102,7 @@ class UserList(Listed[User]):
         return cls(**page_of([User.of(user) for user in page.items], has_more=page.has_more))
 
 
-class RolesQuery(BaseModel):
+class RolesQuery(Shape):
     """Which of the four roles to show."""
 
     model_config = ConfigDict(extra="forbid")
@@ -111,7 +112,7 @@ class RolesQuery(BaseModel):
     order: Order = "asc"
 
 
-class OrganizationRole(BaseModel):
+class OrganizationRole(Shape):
     """One of the four roles that a person can have in the organization."""
 
     model_config = example_of(_ROLE)
@@ -130,7 +131,7 @@ class OrganizationRole(BaseModel):
         return cls(id=id_of(role), name=role, description=DESCRIPTIONS[role], permissions=permissions_of(role))
 
 
-class RoleList(BaseModel):
+class RoleList(Shape):
     """Roles; the next page begins after the one that `next` names."""
 
     model_config = example_of({"object": "list", "data": [_ROLE], "has_more": False, "next": None})
@@ -154,7 +155,7 @@ class RoleList(BaseModel):
         return cls(data=shown, has_more=has_more, next=shown[-1].id if has_more and shown else None)
 
 
-class UserRole(BaseModel):
+class UserRole(Shape):
     """That a person has a role."""
 
     model_config = example_of({"object": "user.role", "user": _USER, "role": _ROLE})
@@ -164,7 +165,7 @@ class UserRole(BaseModel):
     role: OrganizationRole
 
 
-class UserRoleDeleted(BaseModel):
+class UserRoleDeleted(Shape):
     """The role was taken from the person."""
 
     model_config = example_of({"object": "user.role.deleted", "deleted": True})

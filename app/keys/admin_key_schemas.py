@@ -2,10 +2,11 @@
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from pydantic.config import JsonDict
 
 from app.core.pagination import Page
+from app.core.shape import Shape
 from app.core.wire import Listed, Name, example_of, list_example, page_of
 from app.keys.record import NewKey, OwnedKey
 from app.keys.schemas import ExpiresInSeconds, unix_seconds
@@ -29,7 +30,7 @@ _KEY: Final[JsonDict] = {
 }
 
 
-class AdminKeyCreation(BaseModel):
+class AdminKeyCreation(Shape):
     """A new admin key."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"name": "Terraform"}})
@@ -42,7 +43,7 @@ class AdminKeyCreation(BaseModel):
         return NewKey("admin", self.name, user_id=user_id, expires_in_seconds=self.expires_in_seconds)
 
 
-class AdminKey(BaseModel):
+class AdminKey(Shape):
     """A key that manages the installation; the owner is who made it, null where that was another key."""
 
     model_config = example_of(_KEY)

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from app.core.pagination import Page
+from app.core.shape import Shape
 from app.core.wire import Id, Listed, ListQuery, Name, example_of, list_example, not_null, page_of
 from app.errors import InvalidRequest, MissingParameter
 from app.keys.networks import read_network
@@ -52,7 +53,7 @@ Networks = Annotated[
 ]
 
 
-class _KeyDetails(BaseModel):
+class _KeyDetails(Shape):
     model_config = ConfigDict(extra="forbid")
 
     scopes: Scopes = Field([], description="What it may be used for; empty for everything.")
@@ -105,7 +106,7 @@ class KeyUpdate(_KeyDetails):
         return self.model_dump(exclude_unset=True)
 
 
-class KeyRotation(BaseModel):
+class KeyRotation(Shape):
     """For how long the value that the key has now goes on working beside the new one."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"grace_seconds": 3600}})
@@ -127,7 +128,7 @@ class KeysQuery(ListQuery):
         return KeyFilter("api", project_ids, self.owner_id, self.revoked)
 
 
-class GatewayKey(BaseModel):
+class GatewayKey(Shape):
     """A key without its value."""
 
     model_config = example_of(_KEY)

@@ -6,11 +6,12 @@ https://platform.openai.com/docs/api-reference/project-api-keys
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from app.core.pagination import Page
+from app.core.shape import Shape
 from app.core.wire import Listed, ListQuery, Update, example_of, list_example, page_of
 from app.keys.record import OwnedKey
 from app.keys.scopes import SCOPES, read_scope
@@ -75,7 +76,7 @@ class ProjectKeysQuery(ListQuery):
         return None if self.owner_project_access == "any" else self.owner_project_access == "active"
 
 
-class KeyOwner(BaseModel):
+class KeyOwner(Shape):
     """A person or a service account; nobody owns a key that the command line made for a project."""
 
     type: Literal["user", "service_account"] | None
@@ -102,7 +103,7 @@ class KeyOwner(BaseModel):
         return cls(type="service_account", service_account={**account, "created_at": created_at})
 
 
-class ProjectKey(BaseModel):
+class ProjectKey(Shape):
     """One key of a project."""
 
     model_config = example_of(_KEY)

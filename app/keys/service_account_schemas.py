@@ -5,11 +5,12 @@ https://platform.openai.com/docs/api-reference/project-service-accounts
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from app.core.pagination import Page
+from app.core.shape import Shape
 from app.core.wire import Listed, Name, Update, example_of, list_example, page_of
 from app.keys.record import AccountRecord, AccountRole, KeyRecord, NewKey
 from app.keys.schemas import ExpiresInSeconds, Scopes, unix_seconds
@@ -32,7 +33,7 @@ _NEW_KEY: Final[JsonDict] = {
 }
 
 
-class ServiceAccountCreation(BaseModel):
+class ServiceAccountCreation(Shape):
     """A new program in a project."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"name": "Nightly report"}})
@@ -68,7 +69,7 @@ class ServiceAccountUpdate(Update):
         return self.model_dump(exclude_unset=True)
 
 
-class ServiceAccount(BaseModel):
+class ServiceAccount(Shape):
     """One program in a project."""
 
     model_config = example_of(_ACCOUNT)
@@ -97,7 +98,7 @@ class ServiceAccountList(Listed[ServiceAccount]):
         return cls(**page_of([ServiceAccount.of(account) for account in page.items], has_more=page.has_more))
 
 
-class NewAccountKey(BaseModel):
+class NewAccountKey(Shape):
     """A key of a service account, with its value: the only time that it can be read."""
 
     model_config = example_of(_NEW_KEY)
@@ -130,13 +131,13 @@ class NewServiceAccount(ServiceAccount):
         return cls(**dict(shown), api_key=None if key is None else NewAccountKey.of(*key))
 
 
-class AccountKeyCreation(BaseModel):
+class AccountKeyCreation(Shape):
     """One more key of a service account."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"name": "Backup"}})
 
     name: Name = _FIRST_KEY_NAME
-    scopes: Scopes = []
+    scopes: Scopes = Field([])
     expires_in_seconds: ExpiresInSeconds | None = None
 
     def new(self) -> NewKey:

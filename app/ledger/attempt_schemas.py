@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from app.core.money import Nano, usd_text
+from app.core.shape import Shape
 from app.ledger.entries import Ending, Entry, Outcome
 from app.ledger.schemas import RECEIPT_EXAMPLE, Receipt
 
 _IN_SHORT: Final = ("attempt_id", "upstream", "model", "status", "outcome", "ending", "cost_usd")
 
 
-class AttemptView(BaseModel):
+class AttemptView(Shape):
     """One attempt at an upstream."""
 
     attempt_id: str

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
+from app.core.shape import Shape
 from app.ledger.bill import BillPage, BillQuery, Group
 from app.ledger.spans import Width
 
-Result = TypeVar("Result", bound=BaseModel)
+Result = TypeVar("Result", bound=Shape)
 UnixSeconds = Annotated[int, Field(ge=0, le=4_102_444_800)]
 """Until the year 2100."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
@@ -22,7 +23,7 @@ Names = Annotated[list[Name], Field(max_length=100)]
 _WIDTHS: Final[dict[str, Width]] = {"1m": "minute", "1h": "hour", "1d": "day"}
 
 
-class BucketsQuery(BaseModel):
+class BucketsQuery(Shape):
     """A question about the bill. A parameter that does not exist is refused: misspelt, it would change the sums."""
 
     model_config = ConfigDict(extra="forbid")
@@ -42,7 +43,7 @@ class BucketsQuery(BaseModel):
     page: str | None = Field(None, max_length=64, description="The `next_page` of the page before.")
     project_ids: Names = Field([], description="Only calls of these projects.")
     api_key_ids: Names = Field([], description="Only calls with these keys.")
-    group_by: list[Any] = []
+    group_by: list[Any] = Field([])
 
     @field_validator("end_time")
     @classmethod
@@ -78,7 +79,7 @@ class BucketsQuery(BaseModel):
         )
 
 
-class Bucket(BaseModel, Generic[Result]):
+class Bucket(Shape, Generic[Result]):
     """What was used in one stretch of time."""
 
     object: Literal["bucket"] = "bucket"
@@ -87,7 +88,7 @@ class Bucket(BaseModel, Generic[Result]):
     results: list[Result] = Field(description="One for each group, none when nothing was used.")
 
 
-class Page(BaseModel, Generic[Result]):
+class Page(Shape, Generic[Result]):
     """Buckets, oldest first."""
 
     object: Literal["page"] = "page"

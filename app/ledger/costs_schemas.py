@@ -6,9 +6,10 @@ https://platform.openai.com/docs/api-reference/usage/costs
 from datetime import UTC, date, datetime, time
 from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import ConfigDict, Field, PlainSerializer, ValidationInfo, WithJsonSchema, field_validator
 
 from app.core.money import NANO_PER_USD, Nano, usd_text
+from app.core.shape import Shape
 from app.ledger.bill import Group
 from app.ledger.bill_schemas import BucketsQuery, Names, Page, example
 
@@ -41,7 +42,7 @@ class CostsQuery(BucketsQuery):
     )
 
 
-class CostsCsvQuery(BaseModel):
+class CostsCsvQuery(Shape):
     """A question about the costs of whole days."""
 
     model_config = ConfigDict(extra="forbid")
@@ -67,7 +68,7 @@ class CostsCsvQuery(BaseModel):
         return None if self.end_date is None else datetime.combine(self.end_date, time(), UTC)
 
 
-class Amount(BaseModel):
+class Amount(Shape):
     """Money."""
 
     value: WireDollars = Field(description="Dollars, rounded to what a JSON number can hold.")
@@ -75,7 +76,7 @@ class Amount(BaseModel):
     exact: str = Field(description="The same in exact decimal dollars; these add up to the ledger.")
 
 
-class CostsResult(BaseModel):
+class CostsResult(Shape):
     """What one group cost."""
 
     object: Literal["organization.costs.result"] = "organization.costs.result"

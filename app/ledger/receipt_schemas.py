@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from app.core.money import nano_from_usd
+from app.core.shape import Shape
 from app.ledger.bill_schemas import Name, UnixSeconds
 from app.ledger.entries import Ending, Outcome
 from app.ledger.receipt_query import ReceiptQuery
@@ -14,7 +15,7 @@ from app.ledger.receipt_query import ReceiptQuery
 _Usd = Annotated[Decimal, Field(ge=0, le=9_000_000_000, decimal_places=9)]
 
 
-class ReceiptsQuery(BaseModel):
+class ReceiptsQuery(Shape):
     """Filters, all of which must hold, and a page. What does not exist is refused: it would filter nothing."""
 
     model_config = ConfigDict(extra="forbid")

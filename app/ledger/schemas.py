@@ -2,9 +2,10 @@
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from app.core.money import usd_text
+from app.core.shape import Shape
 from app.ledger.entries import Ending, Entry, Outcome
 from app.ledger.receipt_query import ReceiptPage
 
@@ -44,7 +45,7 @@ RECEIPT_EXAMPLE: Final[dict[str, Any]] = {
 }
 
 
-class Tokens(BaseModel):
+class Tokens(Shape):
     """What was counted; the parts are included in the totals."""
 
     input: int
@@ -57,7 +58,7 @@ class Tokens(BaseModel):
     other: dict[str, int] = Field(description="Everything else that was counted, by name, such as `web_searches`.")
 
 
-class Timings(BaseModel):
+class Timings(Shape):
     """Durations in milliseconds."""
 
     total_ms: float = Field(description="From the request's first byte in to the answer's last byte out.")
@@ -66,7 +67,7 @@ class Timings(BaseModel):
     first_byte_ms: float | None = Field(description="Until the first byte of the upstream's answer arrived.")
 
 
-class Receipt(BaseModel):
+class Receipt(Shape):
     """One call: what it used, what it cost, who answered, how long it took, how it ended."""
 
     model_config = ConfigDict(json_schema_extra={"example": RECEIPT_EXAMPLE})
@@ -138,7 +139,7 @@ class Receipt(BaseModel):
         )
 
 
-class ReceiptList(BaseModel):
+class ReceiptList(Shape):
     """Receipts, one for each attempt."""
 
     model_config = ConfigDict(

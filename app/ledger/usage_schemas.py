@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
+from app.core.shape import Shape
 from app.ledger.bill import IMAGE_SOURCES, Group
 from app.ledger.bill_schemas import BucketsQuery, Names, Page, example
 from app.prices.usage import Usage
@@ -63,7 +64,7 @@ class ImagesQuery(_CallsQuery):
         raise ValueError("sizes of images are not known")
 
 
-class UsageResult(BaseModel, ABC):
+class UsageResult(Shape, ABC):
     """The sum of one group."""
 
     num_model_requests: int

@@ -5,10 +5,11 @@ https://platform.openai.com/docs/api-reference/project-rate-limits
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from app.core.pagination import Page
+from app.core.shape import Shape
 from app.core.wire import Listed, list_example, page_of
 from app.limits.project_limits import NO_LIMIT, ProjectRateLimit
 
@@ -24,7 +25,7 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[
 Maximum = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
 
 
-class RateLimitsQuery(BaseModel):
+class RateLimitsQuery(Shape):
     """Which page of a project's rate limits to show."""
 
     model_config = ConfigDict(extra="forbid")
@@ -34,7 +35,7 @@ class RateLimitsQuery(BaseModel):
     limit: int = Field(100, ge=1, le=100)
 
 
-class RateLimitUpdate(BaseModel):
+class RateLimitUpdate(Shape):
     """What to set; what is not given stays. A number of 10^12 or more takes a limit away."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"max_requests_per_1_minute": 600}})
@@ -47,7 +48,7 @@ class RateLimitUpdate(BaseModel):
     batch_1_day_max_input_tokens: Maximum | None = None
 
 
-class RateLimit(BaseModel):
+class RateLimit(Shape):
     """How fast one project may call one model; `*` is for all of them together."""
 
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})

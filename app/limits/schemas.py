@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from app.core.pagination import Page
+from app.core.shape import Shape
 from app.core.wire import Listed, ListQuery, Update, example_of, list_example, page_of
 from app.limits.amounts import Counts
 from app.limits.lease import Charge, Standing
@@ -42,7 +43,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"
 Maximum = Annotated[int, Field(strict=True, ge=0, le=MAXIMUM_MAX)]
 
 
-class LimitCreation(BaseModel):
+class LimitCreation(Shape):
     """A new limit."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": _NEW_EXAMPLE})
@@ -92,7 +93,7 @@ class LimitsQuery(ListQuery):
         return LimitFilter(self.scope, self.scope_id, self.model, self.counts, self.mode)
 
 
-class Limit(BaseModel):
+class Limit(Shape):
     """How much of something may be used in any window of a length, or at once."""
 
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
@@ -129,7 +130,7 @@ class LimitList(Listed[Limit]):
         return cls(**page_of([Limit.of(record) for record in page.items], has_more=page.has_more))
 
 
-class LimitStanding(BaseModel):
+class LimitStanding(Shape):
     """A limit that calls count in, and how it stands now."""
 
     model_config = ConfigDict(json_schema_extra={"example": _STANDING_EXAMPLE})
@@ -153,7 +154,7 @@ class LimitStanding(BaseModel):
         return cls(id=charge.limit.id, **values, remaining=standing.remaining, reset_ms=standing.reset_ms)
 
 
-class OwnLimits(BaseModel):
+class OwnLimits(Shape):
     """Every limit that calls of the caller count in, for some model at least."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"object": "list", "data": [_STANDING_EXAMPLE]}})

@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from pydantic.config import JsonDict
 
 from app.core.pagination import Order, Page, Paging
+from app.core.shape import Shape
 from app.prices.rates import nano_from_usd_text
 from app.prices.record import PriceFilter, PriceRecord
 
@@ -45,7 +46,7 @@ Amounts = dict[str, Usd]
 Tokens = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
 
 
-class PricesQuery(BaseModel):
+class PricesQuery(Shape):
     """Which prices to list. A parameter that does not exist is refused: misspelt, it would find too many."""
 
     model_config = ConfigDict(extra="forbid")
@@ -68,7 +69,7 @@ class PricesQuery(BaseModel):
         return Paging(self.after, self.limit, self.order)
 
 
-class LongContext(BaseModel):
+class LongContext(Shape):
     """What every token of a call costs whose input is above a number of tokens."""
 
     model_config = ConfigDict(extra="forbid")
@@ -77,7 +78,7 @@ class LongContext(BaseModel):
     rates: Amounts = Field(description="Only those that differ.")
 
 
-class NewPrice(BaseModel):
+class NewPrice(Shape):
     """An operator's price for a model, or for all models whose name begins so."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": _EXAMPLE})
@@ -102,7 +103,7 @@ class NewPrice(BaseModel):
         return {name: value for name, value in given.items() if value != {}}
 
 
-class PriceObject(BaseModel):
+class PriceObject(Shape):
     """One price. It never changes; a newer one for the same model and tier takes its place from its date on."""
 
     model_config = ConfigDict(
@@ -122,9 +123,9 @@ class PriceObject(BaseModel):
     model: str
     service_tier: str
     valid_from: str
-    rates: dict[str, str] = {}
+    rates: dict[str, str] = Field({})
     long_context: dict[str, Any] | None = None
-    per_unit_usd: dict[str, str] = {}
+    per_unit_usd: dict[str, str] = Field({})
     per_request_usd: str | None = None
     context_tokens_max: int | None = None
     output_tokens_max: int | None = None
@@ -139,7 +140,7 @@ class PriceObject(BaseModel):
         return cls(id=record.id, created_at=int(record.created_at.timestamp()), **record.document)
 
 
-class PriceList(BaseModel):
+class PriceList(Shape):
     """A page of prices; ask for the next one with `after` set to `last_id`."""
 
     model_config = ConfigDict(

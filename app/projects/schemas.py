@@ -5,11 +5,12 @@ https://platform.openai.com/docs/api-reference/projects
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from app.core.pagination import Page
+from app.core.shape import Shape
 from app.core.wire import Id, Listed, ListQuery, Name, example_of, list_example, page_of
 from app.identity.roles import Role
 from app.projects.record import Member, ModelMode, ModelPermissions, ProjectRecord
@@ -34,7 +35,7 @@ _USER: Final[JsonDict] = {
 _PERMISSIONS: Final[JsonDict] = {"mode": "allow_list", "model_ids": ["gpt-4o-mini", "sim-*"]}
 
 
-class ProjectBody(BaseModel):
+class ProjectBody(Shape):
     """What a project is called. Weir keeps data where it is installed, so there is nothing to say about places."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"name": "Research"}})
@@ -51,7 +52,7 @@ class ProjectBody(BaseModel):
             raise PydanticCustomError("not_supported", "Weir does not support it; leave it out")
 
 
-class Project(BaseModel):
+class Project(Shape):
     """The tenant that keys, calls and costs belong to."""
 
     model_config = example_of(_PROJECT)
@@ -93,7 +94,7 @@ class ProjectsQuery(ListQuery):
     include_archived: bool = Field(default=False, description="The archived ones too.")
 
 
-class ProjectUserBody(BaseModel):
+class ProjectUserBody(Shape):
     """What a person is to be in a project."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"role": "member"}})
@@ -110,7 +111,7 @@ class ProjectUserCreation(ProjectUserBody):
     email: Annotated[str, Field(max_length=320)] | None = None
 
 
-class ProjectUser(BaseModel):
+class ProjectUser(Shape):
     """One person in a project."""
 
     model_config = example_of(_USER)
@@ -146,7 +147,7 @@ class ProjectUserList(Listed[ProjectUser]):
         return cls(**page_of([ProjectUser.of(member) for member in page.items], has_more=page.has_more))
 
 
-class ModelPermissionsBody(BaseModel):
+class ModelPermissionsBody(Shape):
     """The only models that may be called, or those that may not: by name, `*` standing for anything."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": _PERMISSIONS})
@@ -159,7 +160,7 @@ class ModelPermissionsBody(BaseModel):
         return ModelPermissions(self.mode, tuple(dict.fromkeys(self.model_ids)))
 
 
-class ProjectModelPermissions(BaseModel):
+class ProjectModelPermissions(Shape):
     """Which models a project may call; a deny list without models lets it call all."""
 
     model_config = example_of({"object": "project.model_permissions", **_PERMISSIONS})
@@ -174,7 +175,7 @@ class ProjectModelPermissions(BaseModel):
         return cls(mode=permissions.mode, model_ids=list(permissions.model_ids))
 
 
-class ModelPermissionsDeleted(BaseModel):
+class ModelPermissionsDeleted(Shape):
     """Every model may be called again."""
 
     model_config = example_of({"object": "project.model_permissions.deleted", "deleted": True})

@@ -7,7 +7,9 @@ import json
 from decimal import Decimal
 from typing import Annotated, Literal, NamedTuple, NoReturn
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
+
+from app.core.shape import Shape
 
 # No day of anybody's costs more; beyond it is an answer that makes no sense.
 _Dollars = Annotated[Decimal, Field(ge=-(10**9), le=10**9)]
@@ -15,22 +17,22 @@ _Dollars = Annotated[Decimal, Field(ge=-(10**9), le=10**9)]
 _Name = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 
 
-class _Amount(BaseModel):
+class _Amount(Shape):
     value: _Dollars
     currency: Literal["usd"]
 
 
-class _Result(BaseModel):
+class _Result(Shape):
     amount: _Amount
     line_item: _Name | None
 
 
-class _Bucket(BaseModel):
+class _Bucket(Shape):
     start_time: int
     results: list[_Result]
 
 
-class _Page(BaseModel):
+class _Page(Shape):
     object: Literal["page"]
     data: list[_Bucket]
     has_more: bool

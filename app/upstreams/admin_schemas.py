@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from app.core.pagination import Page
+from app.core.shape import Shape
 from app.core.wire import Listed, ListQuery, Name, Update, example_of, list_example, page_of
 from app.upstreams.record import CONFIG_FIELDS, Sort, State, UpstreamConfig, UpstreamRecord
 from app.upstreams.routing import Provider
@@ -72,7 +73,7 @@ _Credential = Annotated[SecretStr, Field(min_length=1, max_length=4_096), AfterV
 _Whole = Annotated[int, Field(strict=True)]
 
 
-class _UpstreamDetails(BaseModel):
+class _UpstreamDetails(Shape):
     model_config = ConfigDict(extra="forbid")
 
     provider: Provider = Field(
@@ -158,7 +159,7 @@ class UpstreamsQuery(ListQuery):
     sort: Sort = "created_at"
 
 
-class Upstream(BaseModel):
+class Upstream(Shape):
     """An OpenAI-compatible server and the account there."""
 
     model_config = example_of(_EXAMPLE)
@@ -204,7 +205,7 @@ class UpstreamList(Listed[Upstream]):
         return cls(**page_of(page.items, has_more=page.has_more))
 
 
-class UpstreamTest(BaseModel):
+class UpstreamTest(Shape):
     """How an upstream answered when it was asked for its models."""
 
     model_config = example_of(_TRIAL)

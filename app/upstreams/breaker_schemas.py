@@ -2,8 +2,9 @@
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from app.core.shape import Shape
 from app.core.wire import example_of
 from app.upstreams.breaker import State
 from app.upstreams.breaker_view import BreakerView, Mode
@@ -27,7 +28,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
 }
 
 
-class Breaker(BaseModel):
+class Breaker(Shape):
     """The circuit breaker of a model at an upstream, as the process that answers sees it. Moments are Unix seconds."""
 
     model_config = example_of(_EXAMPLE)
@@ -60,7 +61,7 @@ class Breaker(BaseModel):
         return cls(**shown)
 
 
-class BreakerList(BaseModel):
+class BreakerList(Shape):
     """Every breaker that the process knows, by upstream and model."""
 
     model_config = example_of({"object": "list", "data": [_EXAMPLE]})
@@ -69,7 +70,7 @@ class BreakerList(BaseModel):
     data: list[Breaker]
 
 
-class BreakerUpdate(BaseModel):
+class BreakerUpdate(Shape):
     """What a breaker is to be held at."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"state": "open"}})

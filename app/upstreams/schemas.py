@@ -2,13 +2,15 @@
 
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from pydantic.config import JsonDict
+
+from app.core.shape import Shape
 
 _EXAMPLE: Final[JsonDict] = {"id": "gpt-4o-mini", "object": "model", "created": 1721172741, "owned_by": "system"}
 
 
-class Model(BaseModel):
+class Model(Shape):
     """A model that can be named in a call."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"example": _EXAMPLE})
@@ -19,7 +21,7 @@ class Model(BaseModel):
     owned_by: str = ""
 
 
-class ModelList(BaseModel):
+class ModelList(Shape):
     """Every model, on one page."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"object": "list", "data": [_EXAMPLE]}})
