@@ -1,13 +1,17 @@
 """What `weir serve` prints for a person: where it listens, what to try first, and a new installation's keys."""
 
-from app.first_run import FirstKeys
+from typing import TYPE_CHECKING
+
 from app.settings import Settings
 from app.version import VERSION
+
+if TYPE_CHECKING:
+    from app.first_run import FirstKeys
 
 _UNSPECIFIED = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a client can connect to instead
 
 
-def banner(settings: Settings, keys: FirstKeys | None) -> str:
+def banner(settings: Settings, keys: "FirstKeys | None") -> str:
     """Return the text: addresses, and for a new installation both keys with commands to copy.
 
     Keys that were given by `WEIR_BOOTSTRAP_*` are not shown again.
@@ -27,7 +31,7 @@ def banner(settings: Settings, keys: FirstKeys | None) -> str:
     return "\n" + "\n\n".join(parts) + "\n"
 
 
-def _keys(settings: Settings, keys: FirstKeys) -> str:
+def _keys(settings: Settings, keys: "FirstKeys") -> str:
     admin = keys.admin.value if settings.bootstrap_admin_key is None else "the one in WEIR_BOOTSTRAP_ADMIN_KEY"
     api = keys.api.value if settings.bootstrap_api_key is None else "the one in WEIR_BOOTSTRAP_API_KEY"
     return (
@@ -37,7 +41,7 @@ def _keys(settings: Settings, keys: FirstKeys) -> str:
     )
 
 
-def _first_call(settings: Settings, keys: FirstKeys, address: str) -> tuple[str, ...]:
+def _first_call(settings: Settings, keys: "FirstKeys", address: str) -> tuple[str, ...]:
     """Return two commands that work as they are; they begin in the first column, as Python must when it is copied."""
     model = "sim-small" if settings.openai_api_key is None else "gpt-4o-mini"
     in_shell, in_python, imports = keys.api.value, f'"{keys.api.value}"', ""

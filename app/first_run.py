@@ -10,7 +10,6 @@ from app.core import schema
 from app.core.clock import utc_now
 from app.core.db import Database
 from app.core.health import Dependency
-from app.identity.people_service import PeopleService
 from app.keys.record import MintedKey
 from app.keys.service import KeyService
 from app.keys.tokens import TOKEN_CHARACTERS_MAX, is_plausible
@@ -37,7 +36,7 @@ def open_database(settings: Settings) -> Database:
 
 def key_service(db: Database, settings: Settings) -> KeyService:
     """Return the keys of *db*."""
-    return KeyService(db, ProjectService(db), PeopleService(db), settings.keys, utc_now)
+    return KeyService(db, ProjectService(db), settings.keys, utc_now)
 
 
 async def prepare(settings: Settings, *, migrate: bool) -> FirstKeys | None:

@@ -9,6 +9,7 @@ from app.errors import InvalidRequest, NotFound
 from app.identity.access_tokens import AccessTokens, derive_secret
 from app.identity.attempts_service import AttemptsService
 from app.identity.invite_service import InviteService
+from app.identity.jwt import hmac_key
 from app.identity.oidc_client import OidcClient
 from app.identity.oidc_service import OidcService
 from app.identity.password_service import PasswordService
@@ -80,10 +81,14 @@ def projects_for_people(projects: ProjectService, members: MemberService) -> Pro
 
 
 def _token_secrets(settings: Settings) -> list[bytes]:
-    """Return the secrets of access tokens, the one to sign with first; made from the peppers unless there are some."""
+    """Return the secrets of access tokens, the one to sign with first; made from the peppers unless there are some.
+
+    Raises ValueError for one that cannot be a secret, so that it stops the start and not the first person.
+    """
     identity, keys = settings.identity, settings.keys
     given = [secret for secret in (identity.token_secret, *identity.previous_token_secrets) if secret is not None]
     derived = [pepper for pepper in (keys.pepper, *keys.previous_peppers) if pepper is not None]
-    return [secret.get_secret_value().encode() for secret in given] or [
-        derive_secret(pepper.get_secret_value().encode()) for pepper in derived
-    ]
+    secrets = [secret.get_secret_value().encode() for secret in given]
+    for secret in secrets:
+        hmac_key(secret)
+    return secrets or [derive_secret(pepper.get_secret_value().encode()) for pepper in derived]

@@ -11,12 +11,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import structlog
 import uvicorn
@@ -24,7 +24,8 @@ import uvicorn
 from app.setting_groups import Server
 from app.settings import Settings
 
-APP: Final = "app.main:create_app"
+APP_MODULE: Final = "app.main"
+APP: Final = f"{APP_MODULE}:create_app"
 _GC_THRESHOLD: Final = 10_000
 # Gunicorn's standard input is a pipe that ends when Weir does, however Weir ends; then a guard tells gunicorn to stop.
 # A line means that gunicorn has ended by itself. The guard must keep nothing open that somebody waits for the end of.
@@ -112,12 +113,25 @@ def uvicorn_options(settings: Server) -> dict[str, object]:
     }
 
 
-def import_meanwhile() -> None:
-    """Begin to import the application in a thread, as the next thing to do is to wait for servers to start.
+@contextmanager
+def importing(*modules: str) -> Iterator[Callable[[str], Any]]:
+    """Import *modules* in a thread while the block waits for servers; yield what waits for one of them and returns it.
 
-    Whoever imports it then waits for the rest only.
+    They come one after the other, and the block must import none of what they do: two threads inside of one library's
+    circle of modules would see halves of it. What has not begun when the block ends is left out.
     """
-    threading.Thread(target=importlib.import_module, args=(APP.partition(":")[0],), daemon=True).start()
+
+    def load(module: str) -> Any:
+        with collector_off():
+            return importlib.import_module(module)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="import") as thread:
+        futures = {module: thread.submit(load, module) for module in modules}
+        thread.shutdown(wait=False)
+        try:
+            yield lambda module: futures[module].result()
+        finally:
+            thread.shutdown(cancel_futures=True)
 
 
 def run_here(settings: Server, listener: socket.socket) -> int:

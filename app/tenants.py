@@ -54,7 +54,7 @@ async def build_tenants(settings: Settings, db: Database, clock: Clock) -> Tenan
     await model_permissions.load()
     cache_policies = CachePolicyService(db, projects)
     await cache_policies.load()
-    keys = KeyService(db, projects, people, settings.keys, clock)
+    keys = KeyService(db, projects, settings.keys, clock)
     key_admin = KeyAdminService(db, keys, clock)
     service_accounts = ServiceAccountService(db, keys, projects, clock)
     exists: dict[Scope, Callable[[str], Awaitable[bool]]] = {
@@ -80,6 +80,7 @@ async def build_tenants(settings: Settings, db: Database, clock: Clock) -> Tenan
         background=(
             model_permissions.keep_fresh,
             cache_policies.keep_fresh,
+            keys.keep_renewed,
             key_use.keep_written,
             ownership.keep_purged,
         ),

@@ -1,5 +1,6 @@
 """Builds the services of the feature `upstreams`, and the upstreams that the environment describes."""
 
+import importlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,8 +16,6 @@ from app.keys.caller import Caller
 from app.observability.metrics import Metrics
 from app.observability.tracing import Tracer
 from app.settings import Settings
-from app.simulator.app import create_simulator
-from app.simulator.server import serve_simulator
 from app.upstreams.address import AddressRules, server_of
 from app.upstreams.admin_service import UpstreamAdminService
 from app.upstreams.breaker import BreakerRules
@@ -37,6 +36,8 @@ from app.upstreams.target_health import HealthRules
 from app.upstreams.trial_service import TrialService
 
 _PURPOSE: Final = b"weir credentials of upstreams"
+_SIMULATOR: Final = "app.simulator.server"
+"""Imported only where it is wanted, as it takes 4 MiB."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,9 @@ async def _from_environment(settings: Settings, stack: AsyncExitStack) -> list[U
     mode = settings.simulator.mode
     if mode == "on" or (mode == "auto" and settings.openai_api_key is None):
         api_key = secrets.token_hex(16)
-        base_url = await stack.enter_async_context(serve_simulator(create_simulator(api_key=api_key)))
+        simulator = importlib.import_module(_SIMULATOR)
+        served = simulator.serve_simulator(simulator.create_simulator(api_key=api_key))
+        base_url = await stack.enter_async_context(served)
         upstreams.append(Upstream("simulator", base_url, api_key, models=("sim-*",), is_exclusive=True))
     if settings.openai_api_key is not None:
         api_key = settings.openai_api_key.get_secret_value()

@@ -14,6 +14,7 @@ import asyncpg
 from sqlalchemy import Connection, text
 
 from app.core.db import Database, DatabaseUnavailable
+from app.core.imports import without
 
 _MIGRATIONS: Final = Path(__file__).resolve().parents[2] / "migrations"
 _REVISION: Final = re.compile(r"""^(down_revision|revision) = (?:['"](.+)['"]|None)$""", re.MULTILINE)
@@ -78,7 +79,8 @@ async def migrate(db: Database, revision: str = "head") -> None:
 
 def run_alembic(connection: Connection, command: str, *words: str) -> None:
     """Run one of Alembic's commands, such as `upgrade` with a revision, in the transaction of *connection*."""
-    config: Any = importlib.import_module("alembic.config").Config()
+    with without("pygments"):  # for error pages that Mako could make in colour
+        config: Any = importlib.import_module("alembic.config").Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
     getattr(importlib.import_module("alembic.command"), command)(config, *words)

@@ -10,13 +10,18 @@ import hashlib
 import threading
 import zlib
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
-import tiktoken
 
+from app.core.imports import lazily
 from app.gateway.operations.operation import Charged, MeteredRequest
 from app.prices.service import Bound
+
+if TYPE_CHECKING:
+    import tiktoken
+else:
+    tiktoken = lazily("tiktoken")
 
 _log: Final = structlog.get_logger()
 _FOLDER: Final = Path(__file__).with_name("vocabularies")
@@ -80,14 +85,14 @@ class TokenCounts:
 
         return operation.counted_bound(request, count)
 
-    def _encoding(self, name: str) -> tiktoken.Encoding | None:
+    def _encoding(self, name: str) -> "tiktoken.Encoding | None":
         if name not in self._encodings:
             with self._loading:
                 if name not in self._encodings:
                     self._encodings[name] = self._load(name)
         return self._encodings[name]
 
-    def _load(self, name: str) -> tiktoken.Encoding | None:
+    def _load(self, name: str) -> "tiktoken.Encoding | None":
         """Return an encoding, None where its file is damaged: calls then keep their cheap bound, which is safe."""
         vocabulary = _VOCABULARIES[name]
         try:

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
+from app.core.crypto import derive_key
 from app.identity import jwt
 
 ISSUER: Final = "weir"
@@ -18,8 +17,12 @@ class AccessTokens:
     """Issues tokens with the first of *secrets*, and believes those of all, so that a secret can be replaced."""
 
     def __init__(self, secrets: Sequence[bytes], lifetime_seconds: int) -> None:
-        self._keys = [jwt.hmac_key(secret) for secret in secrets]
+        self._secrets = secrets
         self.lifetime_seconds = lifetime_seconds
+
+    @cached_property
+    def _keys(self) -> list[jwt.VerificationKey]:
+        return [jwt.hmac_key(secret) for secret in self._secrets]
 
     def issue(self, session_id: str, user_id: str, now: datetime) -> str:
         """Return a token for a person in a session, good from *now* on."""
@@ -36,5 +39,5 @@ class AccessTokens:
 
 
 def derive_secret(pepper: bytes) -> bytes:
-    """Return a secret for tokens made from the pepper of keys (HKDF, RFC 5869), which it does not give away."""
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=_PURPOSE).derive(pepper)
+    """Return a secret for tokens made from the pepper of keys, which it does not give away."""
+    return derive_key(pepper, _PURPOSE)

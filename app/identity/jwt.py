@@ -4,16 +4,22 @@ A token decides nothing about how it is checked: algorithms and keys come from c
 never for the same issuer, and exp, iat, aud, iss and sub must be there. Pure; takes `now`.
 """
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
-from jose import jwk, jws
-from jose.backends.base import Key
 from jose.exceptions import JOSEError
-from jose.utils import base64url_decode
+
+from app.core.imports import lazily
+
+if TYPE_CHECKING:
+    from jose import jwk, jws
+    from jose.backends.base import Key
+else:
+    jwk, jws = lazily("jose.jwk"), lazily("jose.jws")
 
 TOKEN_CHARACTERS_MAX: Final = 8_192
 SECRET_BYTES_MIN: Final = 32
@@ -49,7 +55,7 @@ class VerificationKey(NamedTuple):
     """A key that tokens of one algorithm are checked with."""
 
     algorithm: str
-    key: Key
+    key: "Key"
 
 
 class Expected(NamedTuple):
@@ -164,7 +170,7 @@ def _moment(claims: Mapping[str, Any], name: str) -> float:
 
 def _json(part: str) -> dict[str, Any]:
     try:
-        return _loads(base64url_decode(part.encode()))
+        return _loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except ValueError:  # binascii's among them
         raise InvalidToken("not base64url") from None
 

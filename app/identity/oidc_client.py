@@ -6,13 +6,16 @@ https://openid.net/specs/openid-connect-discovery-1_0.html
 """
 
 import asyncio
-from typing import Any, Final
+import importlib
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
 
 from app.setting_groups import Oidc as OidcSettings
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
 
 _SIZE_BYTES_MAX: Final = 262_144
 
@@ -31,6 +34,7 @@ class OidcClient:
 
     async def fetch_keys(self) -> list[dict[str, Any]]:
         """Return the provider's JWK set (RFC 7517); raises ProviderAway."""
+        aiohttp: Any = await asyncio.to_thread(importlib.import_module, "aiohttp")  # few installations need it
         try:
             async with asyncio.timeout(self._timeout_seconds), aiohttp.ClientSession() as http:
                 document = await _get(http, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
@@ -47,7 +51,7 @@ class OidcClient:
         return [key for key in keys if isinstance(key, dict)]
 
 
-async def _get(http: aiohttp.ClientSession, address: str) -> dict[str, Any]:
+async def _get(http: "ClientSession", address: str) -> dict[str, Any]:
     async with http.get(address, allow_redirects=False) as response:
         if response.status != 200:
             raise ProviderAway(f"it answered {response.status} for {urlsplit(address).path}")

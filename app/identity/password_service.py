@@ -7,15 +7,16 @@ import asyncio
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from functools import cached_property
+from typing import Any, Final, TypeVar
 
-from passlib.hash import argon2  # type: ignore[import-untyped]
-
+from app.core.imports import lazily
 from app.errors import InvalidRequest, Unavailable
 from app.setting_groups import Identity as IdentitySettings
 
 Result = TypeVar("Result")
 
+_passlib: Any = lazily("passlib.handlers.argon2")
 _PENDING_MAX: Final = 100
 # RFC 9106, section 4: with 64 MiB of memory, the second recommendation.
 _TIME_COST: Final = 3
@@ -31,9 +32,14 @@ class PasswordService:
         self._threads = ThreadPoolExecutor(settings.password_threads, thread_name_prefix="password")
         self._pending = 0
         memory_kib = settings.password_memory_kib
-        self._argon2 = argon2.using(type="ID", memory_cost=memory_kib, time_cost=_TIME_COST, parallelism=_PARALLELISM)
         # Of a password that nobody knows: comparing with it takes as long as with anybody's.
         self._decoy = f"$argon2id$v=19$m={memory_kib},t={_TIME_COST},p={_PARALLELISM}${_SALT_AND_HASH}"
+
+    @cached_property
+    def _argon2(self) -> Any:
+        memory_kib = self._settings.password_memory_kib
+        options = {"memory_cost": memory_kib, "time_cost": _TIME_COST, "parallelism": _PARALLELISM}
+        return _passlib.argon2.using(type="ID", **options)
 
     def require_good(self, password: str, param: str) -> None:
         """Raise InvalidRequest for a password that is too short to be chosen."""

@@ -67,7 +67,8 @@ class Metrics:
         self._http.call_finished(call, duration_seconds)
         if call.outcome is None:
             return
-        labels = (call.operation or _OTHER, self._model_label(call), call.outcome, call.upstream or _NONE)
+        model = call.model if call.model in self._models else self._label_of_new(call)
+        labels = (call.operation or _OTHER, model, call.outcome, call.upstream or _NONE)
         series = self._series.get(labels)
         if series is None:
             series = self._series[labels] = self._bind(*labels)
@@ -229,15 +230,11 @@ class Metrics:
             multiprocess_mode="livemostrecent",
         )
 
-    def _model_label(self, call: CallContext) -> str:
+    def _label_of_new(self, call: CallContext) -> str:
         model = call.model
-        if model is None:
-            return _OTHER
-        if model in self._models:
-            return model
         # Only what an upstream has served may become a label: callers can invent any number of names.
         is_served = call.upstream is not None and call.status is not None and call.status < _FIRST_ERROR_STATUS
-        if not is_served or len(self._models) >= _MODELS_MAX:
+        if model is None or not is_served or len(self._models) >= _MODELS_MAX:
             return _OTHER
         self._models.add(model)
         return model

@@ -1,30 +1,32 @@
 """Traces to an OpenTelemetry collector. A span must never hold a prompt, a key or a query string."""
 
 from collections.abc import Generator, MutableMapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
-from opentelemetry import trace
-from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
-from opentelemetry.semconv.attributes.http_attributes import (
-    HTTP_REQUEST_METHOD,
-    HTTP_RESPONSE_STATUS_CODE,
-    HTTP_ROUTE,
-)
-from opentelemetry.semconv.attributes.url_attributes import URL_PATH, URL_SCHEME
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
+from app.core.imports import without
 from app.observability.context import QUIET_PATHS, CallContext
 from app.observability.redaction import redact_text
 from app.observability.tracing import NOTHING, Tracer
 from app.setting_groups import Tracing
+
+with without("psutil"):  # for the name of the account that Weir runs in: 1 MiB
+    from opentelemetry import trace
+    from opentelemetry.context import Context
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+    from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
+    from opentelemetry.semconv.attributes.http_attributes import (
+        HTTP_REQUEST_METHOD,
+        HTTP_RESPONSE_STATUS_CODE,
+        HTTP_ROUTE,
+    )
+    from opentelemetry.semconv.attributes.url_attributes import URL_PATH, URL_SCHEME
+    from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _TRACES_PATH: Final = "/v1/traces"
 _EXPORT_TIMEOUT_SECONDS: Final = 5
@@ -87,8 +89,13 @@ class OtlpTracer(Tracer):
             span.end()
 
     def upstream(self, call: CallContext, upstream: str) -> AbstractContextManager[Span | None]:
-        """Return the client span of one attempt at *upstream*, under the span of *call*."""
-        return NOTHING if call.span is None else self._child(call.span, upstream)
+        """Return the client span of one attempt at *upstream*, under the span of *call*.
+
+        Of a call that is not sampled that would not be either: the upstream is told so by the span of the call itself.
+        """
+        if call.span is None:
+            return NOTHING
+        return self._child(call.span, upstream) if call.span.is_recording() else nullcontext(call.span)
 
     def inject(self, span: Span | None, headers: MutableMapping[str, str]) -> None:
         """Add `traceparent` of *span* to *headers*."""

@@ -6,12 +6,11 @@ its connection, which is how an upstream learns that nobody listens any more.
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self
 
-from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -20,6 +19,7 @@ from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.body import Body
 from app.upstreams.connection_client import Connection
 from app.upstreams.failure import UpstreamFailed
+from app.upstreams.name_client import Resolver
 from app.upstreams.pool_client import Origin, Pool
 from app.upstreams.routing import Timeouts
 from app.upstreams.upload_client import Upload, pieces_of
@@ -35,6 +35,7 @@ class HttpAnswer(UpstreamAnswer):
     """An answer that is being received."""
 
     def __init__(self, connection: Connection, origin: Origin, pool: Pool, waits: Waits, size_bytes_max: int) -> None:
+        self._loop = asyncio.get_running_loop()
         self._connection = connection
         self._origin = origin
         self._pool = pool
@@ -46,6 +47,7 @@ class HttpAnswer(UpstreamAnswer):
         """When the silence that is going on has been too long; it may go on over several reads."""
         self.status = 0
         self.headers: Mapping[str, str] = {}
+        self.raw_headers: Sequence[tuple[bytes, bytes]] = ()
 
     async def receive_head(self, upload: Upload | None, until: float) -> None:
         """Wait for the head, *until* by the event loop's clock, or as long as *upload* allows; raises UpstreamFailed.
@@ -58,18 +60,16 @@ class HttpAnswer(UpstreamAnswer):
             if upload is not None:
                 upload.check()
                 until = upload.answer_until
-            if _now() >= until:
+            if self._loop.time() >= until:
                 raise UpstreamFailed("timed_out", "no answer in time")
-            await connection.wait(until)
+            await connection.news(until)
         self.status = connection.status
-        self.headers = CIMultiDict(
-            [(name.decode("latin-1"), value.decode(errors="surrogateescape")) for name, value in connection.headers]
-        )
+        self.raw_headers = connection.headers
+        self.headers = {
+            name.decode("latin-1"): value.decode(errors="surrogateescape")
+            for name, value in reversed(connection.headers)
+        }
         self._refuse_compressed()
-
-    def header_items(self) -> Iterable[tuple[str, str]]:
-        """Return the headers in order, repeated ones too."""
-        return self.headers.items()
 
     async def read_some(self) -> bytes:
         """Return the next bytes of the body, b"" at its end; raises UpstreamFailed."""
@@ -83,14 +83,15 @@ class HttpAnswer(UpstreamAnswer):
             raise UpstreamFailed("lost", "the answer was closed before")
         data = self._connection.read()
         if data is None:
-            now = _now()
+            now = self._loop.time()
             if self._silent_until is None:
                 self._silent_until = self._waits.between_chunks_at(now)
             asks_again_at = now + patience_seconds
             until = min(asks_again_at, self._silent_until)
+            await self._connection.news(until)
             while (data := self._connection.read()) is None:
-                if _now() < until:
-                    await self._connection.wait(until)
+                if self._loop.time() < until:
+                    await self._connection.news(until)
                 elif asks_again_at < self._silent_until:
                     return None
                 else:
@@ -141,7 +142,7 @@ class HttpAnswer(UpstreamAnswer):
 class UpstreamClient:
     """Sends requests to all upstreams."""
 
-    def __init__(self, settings: UpstreamSettings, resolver: AbstractResolver | None = None) -> None:
+    def __init__(self, settings: UpstreamSettings, resolver: Resolver | None = None) -> None:
         self._settings = settings
         self._pool = Pool(settings.connections_max, resolver)
 

@@ -8,24 +8,20 @@ import errno
 import socket
 from typing import Final
 
-from aiohttp import ThreadedResolver
-from aiohttp.abc import AbstractResolver, ResolveResult
-
 from app.upstreams.address import NEEDS_TLS, AddressRules, Place
+from app.upstreams.name_client import Found, Resolver, SystemResolver
 
 _LOOK_UP_TIMEOUT_SECONDS: Final = 5.0
 
 
-class GuardedResolver(AbstractResolver):
+class GuardedResolver:
     """Looks up names, and leaves out the addresses that are refused."""
 
     def __init__(self, rules: AddressRules) -> None:
         self._rules = rules
-        self._resolver = ThreadedResolver()
+        self._resolver: Resolver = SystemResolver()
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[Found]:
         """Return the addresses of *host* that may be connected to; raises OSError, also when none of them may be."""
         found = await self._resolver.resolve(host, port, family)
         if self._rules.trusts(host, port):

@@ -1,6 +1,8 @@
 """Secrets at rest: what was encrypted comes back only whole, for the same row, and under a key that is configured."""
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,3 +68,8 @@ def test_a_key_that_is_named_twice_is_the_same_key() -> None:
 def test_keys_for_two_purposes_have_nothing_in_common() -> None:
     keys = {derive_key(b"one secret", purpose) for purpose in (b"a", b"b")}
     assert [len(key) for key in keys] == [32, 32]
+
+
+@given(st.binary(min_size=1), st.binary())
+def test_a_key_is_derived_as_rfc_5869_says(secret: bytes, purpose: bytes) -> None:
+    assert derive_key(secret, purpose) == HKDF(SHA256(), 32, salt=None, info=purpose).derive(secret)
