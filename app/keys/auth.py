@@ -43,8 +43,14 @@ async def authenticate(
     Raises RateLimitExceeded where too many calls from the same address were not authenticated.
     """
     context = call_context(request.scope)
+    token = _bearer_token(request)
     try:
-        caller = await _authenticate(request)
+        if token is not None and is_token(token):
+            caller = await _authenticate_person(request, token)
+        else:
+            keys: KeyService = request.app.state.wiring.keys
+            caller = await keys.authenticate(token, context.address)
+            require_address(caller, context.address)
     except Unauthenticated:
         limits: LimitService = request.app.state.wiring.limits.service
         await limits.count_unauthenticated(context.address)
@@ -77,27 +83,16 @@ async def authenticate_project(request: Request) -> Caller:
 
 
 def _bearer_token(request: Request) -> str | None:
-    values = request.headers.getlist("authorization")
+    values = [value for name, value in request.scope["headers"] if name == b"authorization"]
     if len(values) != 1:
         return None
-    scheme, _, token = values[0].partition(" ")
+    scheme, _, token = values[0].decode("latin-1").partition(" ")
     return token.strip(" \t") if scheme.lower() == "bearer" else None
 
 
 async def act_as_nobody(request: Request) -> None:
     """Let what happens on a public route be audited as done from the caller's address."""
     acting.set(_nobody(request))
-
-
-async def _authenticate(request: Request) -> Caller:
-    token = _bearer_token(request)
-    if token is not None and is_token(token):
-        return await _authenticate_person(request, token)
-    keys: KeyService = request.app.state.wiring.keys
-    address = call_context(request.scope).address
-    caller = await keys.authenticate(token, address)
-    require_address(caller, address)
-    return caller
 
 
 async def _authenticate_person(request: Request, token: str) -> Caller:

@@ -1,20 +1,23 @@
 """Keys: authenticate, mint, revoke. A known key is authenticated from memory, without any I/O."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Final
 
 from app.audit.service import record
+from app.core.background import keep_doing
 from app.core.clock import Clock, monotonic_seconds
 from app.core.db import Database, Transaction
+from app.core.group_commit import GroupCommit
 from app.errors import InvalidRequest, NotFound, Unauthenticated
-from app.identity.people_service import PeopleService
 from app.key_errors import TooManyUnknownKeys
-from app.keys import admin_repository, repository, tokens
+from app.keys import admin_repository, caller_repository, repository, tokens
 from app.keys import service_account_repository as accounts
 from app.keys.caller import Caller
+from app.keys.caller_repository import Rehash
+from app.keys.known import Digests, KnownCallers
 from app.keys.networks import neighbourhood
 from app.keys.peppers import Peppers
 from app.keys.record import KeyFilter, KeyRecord, MintedKey, NewKey
@@ -25,27 +28,27 @@ from app.setting_groups import Keys as KeysSettings
 
 KEYS_CHANGED: Final = repository.CHANNEL
 """The channel on which every process hears of changed keys; see `KeyService.forget`."""
-# Keys never seen before wait for each other here, so that many of them at once cannot take all connections.
-_LOOKUPS_AT_ONCE: Final = 4
+_KEYS_PER_LOOKUP: Final = 100
+# Keys never seen before wait for each other here, so that a client's are counted before many more of them get through.
+_STRANGERS_AT_ONCE: Final = 4
 
 
 class KeyService:
     """Who may call, by key."""
 
-    def __init__(
-        self, db: Database, projects: ProjectService, people: PeopleService, settings: KeysSettings, clock: Clock
-    ) -> None:
+    def __init__(self, db: Database, projects: ProjectService, settings: KeysSettings, clock: Clock) -> None:
         self._db = db
         self._projects = projects
-        self._people = people
         self._peppers = Peppers.of(settings)
         self._pepper = self._peppers.current
         self._settings = settings
         self._clock = clock
-        self._known: dict[bytes, tuple[Caller, float]] = {}
+        self._known = KnownCallers(settings.cache_entries_max)
         self._unknown = UnknownKeys(settings.unknown_keys_per_minute, settings.cache_entries_max)
-        self._lookups = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
-        self._forgotten = 0
+        self._strangers = asyncio.Semaphore(_STRANGERS_AT_ONCE)
+        self._lookups: GroupCommit[Digests, Caller | None] = GroupCommit(self._answer, batch_max=_KEYS_PER_LOOKUP)
+        # Each key in use is due at two of these before it is not believed any more.
+        self._renewal_seconds = settings.cache_seconds / 6
         self._used: set[str] = set()
 
     async def authenticate(self, token: str | None, address: str | None = None) -> Caller:
@@ -57,27 +60,24 @@ class KeyService:
         if token is None or len(token) > tokens.TOKEN_CHARACTERS_MAX:
             raise Unauthenticated
         digest = tokens.digest(token, self._pepper)
-        caller = self._believed(digest) or await self._look_up(token, digest, address)
+        caller = self._known.believed(digest, monotonic_seconds()) or await self._look_up(token, digest, address)
         if caller.expires_at is not None and self._clock() >= caller.expires_at:
             raise Unauthenticated
         self._used.add(caller.key_id)
         return caller
 
-    def _believed(self, digest: bytes) -> Caller | None:
-        known = self._known.get(digest)
-        return None if known is None or monotonic_seconds() >= known[1] else known[0]
-
     async def _look_up(self, token: str, digest: bytes, address: str | None) -> Caller:
-        if digest in self._known:  # and too old to be believed
-            caller = await self._find(token, digest)
+        digests = tuple(self._peppers.digests(token))
+        if self._known.has(digest):  # and too old to be believed
+            caller = await self._lookups.submit(digests)
         elif not tokens.is_plausible(token):
             raise Unauthenticated
         else:
             client = neighbourhood(address)
             self._require_patience(digest, client)
-            async with self._lookups:
+            async with self._strangers:
                 self._require_patience(digest, client)  # others of the same client may have been before
-                caller = self._believed(digest) or await self._find(token, digest)
+                caller = await self._lookups.submit(digests)
             if caller is None:
                 self._unknown.add(digest, client, monotonic_seconds())
         if caller is None:
@@ -92,37 +92,46 @@ class KeyService:
         if (seconds := self._unknown.wait_seconds(client, now)) > 0:
             raise TooManyUnknownKeys(ceil(seconds))
 
-    async def _find(self, token: str, digest: bytes) -> Caller | None:
-        """Ask the database who *token* is, and remember it; a key under an old pepper is put under the new one."""
-        forgotten = self._forgotten
-        now = self._clock()
-        async with self._db.transaction() as tx:
-            found = await repository.find_caller(tx, self._peppers.digests(token), now)
-            if found is not None and not await self._is_in_order(tx, found.caller):
-                found = None
-            if found is not None and found.digest != digest:
-                await repository.rehash(tx, found, digest)
-        if found is None or not await self._has_owner(found.caller):
-            self._known.pop(digest, None)
-            return None
-        if forgotten == self._forgotten:  # or what we read may already be wrong
-            self._known.pop(digest, None)  # here and not before: whoever came meanwhile would look it up too
-            if len(self._known) >= self._settings.cache_entries_max:
-                del self._known[next(iter(self._known))]
-            self._known[digest] = (found.caller, monotonic_seconds() + self._settings.cache_seconds)
-        return found.caller
+    async def _answer(self, asked: Sequence[Digests]) -> list[Caller | None]:
+        """Return whose keys these are, for calls that came at the same time; what one before them found is known."""
+        now = monotonic_seconds()
+        callers = {digests: self._known.believed(digests[0], now) for digests in asked}
+        if missing := [digests for digests, caller in callers.items() if caller is None]:
+            callers.update(await self._find(missing))
+        return [callers[digests] for digests in asked]
 
-    async def _is_in_order(self, tx: Transaction, caller: Caller) -> bool:
-        if caller.project_id is None:
-            return True
-        return await self._projects.admits(tx, caller.project_id, caller.user_id)
+    async def _find(self, asked: Sequence[Digests]) -> dict[Digests, Caller]:
+        """Ask the database whose keys these are, and remember it; those under an old pepper come under the new one."""
+        forgotten = self._known.forgotten
+        until_seconds = monotonic_seconds() + self._settings.cache_seconds
+        async with self._db.hot_connection() as connection:
+            found = await caller_repository.find_callers(connection, asked, self._clock())
+            moved = [
+                Rehash(each.caller.key_id, each.digest, digests[0])
+                for digests, each in found.items()
+                if each.digest != digests[0]
+            ]
+            if moved:
+                await caller_repository.rehash(connection, moved)
+        for digests in asked:
+            if digests not in found:
+                self._known.drop(digests)
+            elif forgotten == self._known.forgotten:  # or what we read may already be wrong
+                self._known.put(digests, found[digests].caller, until_seconds)
+        return {digests: each.caller for digests, each in found.items()}
 
-    async def _has_owner(self, caller: Caller) -> bool:
-        """Tell whether the person whose key it is, if any, is there still; an admin key's must be an owner still."""
-        if caller.user_id is None:
-            return True
-        person = await self._people.find(caller.user_id)
-        return person is not None and (caller.kind == "api" or person.role == "owner")
+    async def renew(self) -> None:
+        """Look up the keys that are in use before they are not believed any more: together, and no call waits for it.
+
+        Raises DatabaseUnavailable; then they are looked up when they are used.
+        """
+        due = self._known.take_due(monotonic_seconds() + 2 * self._renewal_seconds)
+        for first in range(0, len(due), _KEYS_PER_LOOKUP):
+            await self._find(due[first : first + _KEYS_PER_LOOKUP])
+
+    async def keep_renewed(self) -> None:
+        """Renew keys now and then, until cancelled."""
+        await keep_doing(self.renew, self._renewal_seconds, failed="keys_not_renewed")
 
     def forget(self, key_id: str) -> None:
         """Believe nothing about one key any more, or about every key when *key_id* is empty."""
@@ -138,11 +147,8 @@ class KeyService:
 
     def _forget(self, concerns: Callable[[Caller], bool]) -> None:
         """Have keys looked up when they are next used. They stay known, so nobody's unknown keys keep them out."""
-        self._forgotten += 1
         self._unknown.clear()
-        for digest, (caller, _) in self._known.items():
-            if concerns(caller):
-                self._known[digest] = (caller, 0.0)
+        self._known.forget(concerns)
 
     def take_used(self) -> set[str]:
         """Return the ids of the keys that were used since this was last called."""

@@ -69,7 +69,7 @@ async def test_what_is_no_valid_key_gets_the_one_generic_refusal(weir: RunningWe
     for method, path in PATHS:
         assert_refused(await ask(weir, method, path, HEADERS[name]))
 
-    assert weir.simulator.account.calls == []
+    assert weir.arrivals == []
 
 
 async def test_a_key_of_100_kilobytes_never_reaches_the_keys(weir: RunningWeir) -> None:
@@ -135,4 +135,4 @@ async def test_an_admin_key_may_not_call_models(weir: RunningWeir) -> None:
 
     assert answer.status_code == 403
     assert answer.json()["error"]["code"] == "insufficient_permissions"
-    assert weir.simulator.account.calls == []
+    assert weir.arrivals == []

@@ -6,7 +6,6 @@ from pydantic import SecretStr
 from app.core.clock import utc_now
 from app.core.db import Database
 from app.errors import Unauthenticated
-from app.identity.people_service import PeopleService
 from app.keys import tokens
 from app.keys.admin_service import KeyAdminService, KeyEditor
 from app.keys.record import KeyFilter
@@ -19,7 +18,7 @@ OLDEST, OLD, NEW = (f"{name}-pepper-with-more-than-32-characters" for name in ("
 
 def service(db: Database, pepper: str, *previous: str) -> KeyService:
     settings = KeysSettings(pepper=SecretStr(pepper), previous_peppers=tuple(SecretStr(each) for each in previous))
-    return KeyService(db, ProjectService(db), PeopleService(db), settings, utc_now)
+    return KeyService(db, ProjectService(db), settings, utc_now)
 
 
 async def digests(db: Database, key_id: str) -> tuple[bytes, bytes | None]:

@@ -84,7 +84,7 @@ async def test_a_restricted_key_is_refused_where_the_table_says(weir: RunningWei
                 assert (answer.status_code != 403) == is_allowed, (scope, path)
                 if not is_allowed:
                     assert answer.json()["error"]["code"] == "insufficient_permissions"
-    assert [call.model for call in weir.simulator.account.calls if call.model] == ["sim-small"]
+    assert [call.model for call in weir.arrivals if call.model] == ["sim-small"]
 
 
 INSIDE = [

@@ -12,7 +12,6 @@ from app.core.db import Database, DatabaseUnavailable
 from app.core.notify import Notices
 from app.errors import NotFound, Unauthenticated
 from app.first_run import open_database
-from app.identity.people_service import PeopleService
 from app.keys import tokens
 from app.keys.record import MintedKey
 from app.keys.service import KEYS_CHANGED, KeyService
@@ -21,6 +20,7 @@ from app.setting_groups import Keys as KeysSettings
 from app.settings import Settings
 from tests.fixtures.own_servers import OwnServer
 from tests.fixtures.waiting import until
+from tests.keys.watched_database import WatchedDatabase
 
 PEPPER = "the-pepper-of-these-tests-is-long-enough"
 OTHER_PEPPER = "another-pepper-that-is-long-enough-too"
@@ -51,7 +51,7 @@ def keys(db: Database, clock: Clock) -> KeyService:
 
 def service(db: Database, clock: Clock, pepper: str = PEPPER, **changes: Any) -> KeyService:
     settings = KeysSettings(pepper=SecretStr(pepper), **changes)
-    return KeyService(db, ProjectService(db), PeopleService(db), settings, clock)
+    return KeyService(db, ProjectService(db), settings, clock)
 
 
 async def make(keys: KeyService, **options: Any) -> MintedKey:
@@ -68,7 +68,7 @@ async def is_accepted(keys: KeyService, token: str | None) -> bool:
 
 def believed(keys: KeyService) -> list[str]:
     """Return the ids of the keys that would be believed without looking them up."""
-    return [caller.key_id for caller, until_seconds in keys._known.values() if until_seconds > 0]
+    return [known.caller.key_id for known in keys._known._known.values() if known.until_seconds > 0]
 
 
 async def test_a_key_is_its_caller(keys: KeyService) -> None:
@@ -122,8 +122,8 @@ async def test_a_known_key_needs_no_database_and_then_it_is_unavailable_and_not_
 
     for _ in range(3):
         assert await keys.authenticate(minted.value) is caller
-    for digest, (known, _) in list(keys._known.items()):
-        keys._known[digest] = (known, 0.0)  # cache_seconds have passed
+    for digest, known in keys._known._known.items():
+        keys._known._known[digest] = known._replace(until_seconds=0.0)  # cache_seconds have passed
     with pytest.raises(DatabaseUnavailable):
         await keys.authenticate(minted.value)
     with pytest.raises(DatabaseUnavailable):
@@ -169,13 +169,13 @@ async def test_a_key_revoked_by_another_process_stops_here_by_its_notice(
     notices.start()
     elsewhere_db = open_database(settings)
     minted, other = await make(keys), await make(keys)
-    await until(lambda: keys._forgotten == 1)  # it listens
+    await until(lambda: keys._known.forgotten == 1)  # it listens
     assert await is_accepted(keys, minted.value)
     assert await is_accepted(keys, other.value)
 
     await service(elsewhere_db, clock).revoke(minted.id)
 
-    await until(lambda: keys._forgotten == 2)
+    await until(lambda: keys._known.forgotten == 2)
     assert believed(keys) == [other.id]
     assert not await is_accepted(keys, minted.value)
     await notices.close()
@@ -208,48 +208,20 @@ async def test_when_notices_may_be_lost_everything_is_forgotten(keys: KeyService
     assert believed(keys) == [minted.id]
 
 
-class InterruptedDatabase(Database):
-    """Calls `interruption` after what a transaction has read, and before its reader hears of it."""
-
-    interruption: Any = None
-
-    def transaction(self) -> Any:
-        return _Interrupted(super().transaction(), self)
-
-
-class _Interrupted:
-    def __init__(self, inner: Any, db: InterruptedDatabase) -> None:
-        self._inner = inner
-        self._db = db
-
-    async def __aenter__(self) -> Any:
-        return await self._inner.__aenter__()
-
-    async def __aexit__(self, *error: object) -> Any:
-        answer = await self._inner.__aexit__(*error)
-        if self._db.interruption is not None:
-            interruption, self._db.interruption = self._db.interruption, None
-            await interruption()
-        return answer
-
-
 async def test_a_key_that_is_revoked_while_it_is_looked_up_is_not_remembered(
-    db: Database, settings: Settings, clock: Clock
+    db: Database, watched: WatchedDatabase, clock: Clock
 ) -> None:
-    assert settings.database_url is not None
-    slow = InterruptedDatabase(settings.database_url.get_secret_value(), settings.database, db._health)
-    keys = service(slow, clock)
+    keys = service(watched, clock)
     minted = await make(keys)
 
     async def revoke() -> None:
         await service(db, clock).revoke(minted.id)
         keys.forget(minted.id)  # the notice
 
-    slow.interruption = revoke
+    watched.interruption = revoke
     assert await is_accepted(keys, minted.value)  # it was read before
 
     assert not await is_accepted(keys, minted.value)
-    await slow.close()
 
 
 async def test_no_more_keys_are_remembered_than_allowed_the_oldest_go_first(db: Database, clock: Clock) -> None:
@@ -258,7 +230,7 @@ async def test_no_more_keys_are_remembered_than_allowed_the_oldest_go_first(db: 
     for key in minted:
         assert await is_accepted(keys, key.value)
 
-    assert [caller.key_id for caller, _ in keys._known.values()] == [minted[1].id, minted[2].id]
+    assert believed(keys) == [minted[1].id, minted[2].id]
     assert await is_accepted(keys, minted[0].value)
 
 

@@ -10,7 +10,6 @@ from structlog.testing import capture_logs
 
 from app.core.db import Database
 from app.first_run import open_database
-from app.identity.people_service import PeopleService
 from app.keys.record import MintedKey
 from app.keys.service import KeyService
 from app.keys.use_service import KeyUseService
@@ -34,7 +33,7 @@ async def db(own_settings: Settings) -> AsyncIterator[Database]:
 @pytest.fixture
 def keys(db: Database) -> KeyService:
     settings = KeysSettings(pepper=SecretStr("the-pepper-of-these-tests-is-long-enough"))
-    return KeyService(db, ProjectService(db), PeopleService(db), settings, lambda: NOW)
+    return KeyService(db, ProjectService(db), settings, lambda: NOW)
 
 
 def uses(db: Database, keys: KeyService) -> KeyUseService:
