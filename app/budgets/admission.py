@@ -97,7 +97,7 @@ def reserve(demand: Demand, windows: Sequence[Window]) -> Grant | Shortfall:
     if not limiting:
         return _hold(min(demand.ceiling_nano, LIMIT_NANO_MAX), windows, must_be_capped=False)
     # What costs nothing is not refused either where more is spent than may be.
-    headroom_nano = max(0, min(window.headroom_nano for window in limiting))
+    headroom_nano = max(0, min([window.headroom_nano for window in limiting]))
     if demand.least_nano > headroom_nano:
         spent = [window for window in limiting if demand.least_nano > window.unspent_nano]
         tightest = min(limiting, key=lambda window: window.headroom_nano)
@@ -118,4 +118,4 @@ def reserve(demand: Demand, windows: Sequence[Window]) -> Grant | Shortfall:
 def _hold(ceiling_nano: Nano, windows: Sequence[Window], *, must_be_capped: bool) -> Grant:
     for window in windows:
         window.reserved_nano += ceiling_nano
-    return Grant(ceiling_nano, tuple(window.id for window in windows), must_be_capped)
+    return Grant(ceiling_nano, tuple([window.id for window in windows]), must_be_capped)

@@ -19,7 +19,7 @@ class Holds:
     def __init__(self) -> None:
         self._began_seconds: dict[UUID, float] = {}
         self._average_seconds = 0.0
-        self._returned = asyncio.Event()
+        self._waiting: set[asyncio.Event] = set()
 
     @property
     def retry_after_ms(self) -> int:
@@ -36,8 +36,8 @@ class Holds:
         if began_seconds is not None:
             held_seconds = monotonic_seconds() - began_seconds
             self._average_seconds += (held_seconds - self._average_seconds) / _AVERAGED
-        self._returned.set()
-        self._returned = asyncio.Event()
+        for waiting in self._waiting:
+            waiting.set()
 
     def forget(self, reservation_id: UUID) -> None:
         """Forget a reservation that was never made, so that nobody has reason to look again."""
@@ -49,5 +49,10 @@ class Holds:
 
     async def wait_for_return(self, timeout_seconds: float) -> None:
         """Wait until some reservation of this process has ended, but not for longer than *timeout_seconds*."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._returned.wait(), timeout_seconds)
+        returned = asyncio.Event()
+        self._waiting.add(returned)
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(returned.wait(), timeout_seconds)
+        finally:
+            self._waiting.discard(returned)

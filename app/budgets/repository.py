@@ -1,6 +1,6 @@
 """Reservations and heartbeats in PostgreSQL. Bare asyncpg: these statements run for every call, in groups."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -16,19 +16,19 @@ from app.ledger.entries import Entry
 _COLUMNS: Final = ", ".join(Reservation._fields)
 
 # A group in one statement and one round trip: it is written only if the budgets are still of version $1, the moment is
-# in every window, and each window $4 has room for all that the group holds in it, $5, below its limit, $6 (null where
-# it does not refuse). The windows are locked in the order of their ids first; what others have moved until then counts.
+# in every window, and each window of $4 has room for all that the group holds there, below its limit (null where it
+# does not refuse). The windows are locked in the order of their ids first; what others have moved until then counts.
 # Whoever makes a budget locks the table of reservations until it is committed, and PostgreSQL reads the version after
 # it has waited for that. A group is never sent twice: one whose commit was not acknowledged has failed.
 _WRITE_IF_ROOM: Final = f"""
 WITH holds AS MATERIALIZED (
-    SELECT * FROM unnest($4::bigint[], $5::bigint[], $6::bigint[]) AS hold(id, reserved, "limit")
+    SELECT * FROM json_to_recordset(($4::text)::json) AS hold(id bigint, reserved bigint, "limit" bigint)
 ), locked AS MATERIALIZED (
     SELECT id, extra_nano - spent_nano - withheld_nano - reserved_nano AS room
-    FROM budget_windows WHERE id = ANY($4) ORDER BY id FOR UPDATE
+    FROM budget_windows WHERE id = ANY(ARRAY(SELECT id FROM holds)) ORDER BY id FOR UPDATE
 ), checked AS MATERIALIZED (
     SELECT version, now() AS moment, version = $1 AND now() >= $2::timestamptz AND now() < $3::timestamptz
-        AND (SELECT count(*) FROM locked) = cardinality($4)
+        AND (SELECT count(*) FROM locked) = (SELECT count(*) FROM holds)
         AND NOT EXISTS (SELECT FROM holds JOIN locked USING (id) WHERE reserved > "limit" + room) AS fits
     FROM budget_versions
 ), moved AS (
@@ -36,7 +36,7 @@ WITH holds AS MATERIALIZED (
     WHERE budget_windows.id = holds.id AND fits
 ), made AS (
     INSERT INTO reservations ({_COLUMNS})
-    SELECT {_COLUMNS} FROM json_populate_recordset(NULL::reservations, ($7::text)::json), checked
+    SELECT {_COLUMNS} FROM json_populate_recordset(NULL::reservations, ($5::text)::json), checked
     WHERE fits
 ) SELECT fits FROM checked
 """  # noqa: S608 - made of constants
@@ -58,10 +58,12 @@ WITH current AS MATERIALIZED (SELECT version, now() AS moment FROM budget_versio
 _TAKE: Final = "DELETE FROM reservations WHERE id = ANY($1) RETURNING id, ceiling_nano, budget_window_ids"
 
 # A group of settlements in one statement, and all of it or nothing: nothing unless each reservation is open and holds
-# what its process remembers, which a budget made meanwhile changes. Then $3 to $6 are right, and are what moves. The
+# what its process remembers, which a budget made meanwhile changes. Then $2 is right, and is what moves. The
 # windows, which every other call waits for, are locked last, and in the order of their ids.
 _SETTLE: Final = f"""
-WITH entries AS MATERIALIZED ({statement.ROWS}), open AS MATERIALIZED (
+WITH entries AS MATERIALIZED ({statement.ROWS}), moves AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(($2::text)::json) AS move(id bigint, reserved bigint, spent bigint, withheld bigint)
+), open AS MATERIALIZED (
     SELECT reservations.id FROM reservations JOIN entries USING (id)
     WHERE reservations.ceiling_nano = entries.ceiling_nano
         AND reservations.budget_window_ids = entries.budget_window_ids
@@ -73,12 +75,12 @@ taken AS (
 written AS ({statement.INSERT % "SELECT are_open FROM checked"} RETURNING id),
 done AS MATERIALIZED (SELECT are_open, (SELECT count(*) FROM taken), (SELECT count(*) FROM written) FROM checked),
 locked AS MATERIALIZED (
-    SELECT id FROM budget_windows WHERE id = ANY($3::bigint[]) AND (SELECT are_open FROM done) ORDER BY id FOR UPDATE
+    SELECT id FROM budget_windows WHERE id = ANY(ARRAY(SELECT id FROM moves)) AND (SELECT are_open FROM done)
+    ORDER BY id FOR UPDATE
 ), moved AS (
-    UPDATE budget_windows SET reserved_nano = reserved_nano + move.reserved, spent_nano = spent_nano + move.spent,
-        withheld_nano = withheld_nano + move.withheld
-    FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[]) AS move(id, reserved, spent, withheld), locked
-    WHERE budget_windows.id = move.id AND budget_windows.id = locked.id
+    UPDATE budget_windows SET reserved_nano = reserved_nano + reserved, spent_nano = spent_nano + spent,
+        withheld_nano = withheld_nano + withheld
+    FROM moves, locked WHERE budget_windows.id = moves.id AND budget_windows.id = locked.id
 ) SELECT are_open FROM checked
 """  # noqa: S608 - made of constants
 
@@ -122,15 +124,12 @@ async def write_if_room(
 
     Returns whether it was done; otherwise nothing was.
     """
+    holds = [
+        {"id": window_id, "reserved": move.reserved_nano, "limit": current.limits_nano[window_id]}
+        for window_id, move in moves.items()
+    ]
     fits: bool = await connection.fetchval(
-        _WRITE_IF_ROOM,
-        current.version,
-        current.starts_at,
-        current.ends_at,
-        list(moves),
-        [move.reserved_nano for move in moves.values()],
-        [current.limits_nano[window_id] for window_id in moves],
-        _rows(reservations),
+        _WRITE_IF_ROOM, current.version, current.starts_at, current.ends_at, _json(holds), _rows(reservations)
     )
     return fits
 
@@ -148,7 +147,12 @@ async def write_group(
 
 
 def _rows(reservations: Sequence[Reservation]) -> str:
-    return orjson.dumps([reservation._asdict() for reservation in reservations], default=str).decode()
+    return _json([reservation._asdict() for reservation in reservations])
+
+
+def _json(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return *rows* as one parameter: arrays, which asyncpg looks through in Python, cost several times as much."""
+    return orjson.dumps(rows, default=str).decode()
 
 
 async def settle_if_open(connection: HotConnection, entries: Sequence[Entry], moves: Moves) -> bool:
@@ -156,8 +160,11 @@ async def settle_if_open(connection: HotConnection, entries: Sequence[Entry], mo
 
     It is not, and nothing was, if any of them is not open or does not hold what its entry says.
     """
-    columns = zip(*moves.values(), strict=True) if moves else ((), (), ())
-    are_open: bool = await connection.fetchval(_SETTLE, *statement.rows_of(entries), list(moves), *columns)
+    rows = [
+        {"id": window_id, "reserved": move.reserved_nano, "spent": move.spent_nano, "withheld": move.withheld_nano}
+        for window_id, move in moves.items()
+    ]
+    are_open: bool = await connection.fetchval(_SETTLE, statement.rows_of(entries), _json(rows))
     return are_open
 
 

@@ -62,7 +62,11 @@ class BudgetService:
         self._settings = settings
         self._windows = WindowService()
         self._holds = Holds()
-        self._reserving: GroupCommit[_Asked, _Answer] = GroupCommit(self._reserve, batch_max=_BATCH_MAX)
+        self._reserving: GroupCommit[_Asked, _Answer] = GroupCommit(
+            self._reserve,
+            batch_max=_BATCH_MAX,
+            abandoned=lambda asked, _: self.release(asked.reservation.id),
+        )
         self._releasing: GroupCommit[UUID, None] = GroupCommit(self._release, batch_max=_BATCH_MAX)
         self.process_id = uuid4()
         self.lease = Lease(db, self.process_id, settings, ledger, clock)
@@ -108,12 +112,10 @@ class BudgetService:
         self._holds.begin(reservation_id)
         committed = self._reserving.submit(asked)
         try:
-            answer = await asyncio.shield(committed)
+            answer = await committed
         except BaseException:
-            if committed.done():  # it failed, perhaps only on the way back
+            if not committed.cancelled():  # it failed, perhaps only on the way back
                 self.release(reservation_id)
-            else:  # the caller has left; what is on its way cannot be called back
-                committed.add_done_callback(lambda _: self.release(reservation_id))
             raise
         if not isinstance(answer, Grant):
             self._holds.forget(reservation_id)

@@ -7,17 +7,21 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
+from types import TracebackType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import redis.asyncio
 from hiredis import pack_command
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AskError, MovedError, NoScriptError, RedisError, ResponseError, TryAgainError
 
 from app.core.health import Dependency
+from app.core.imports import without
 from app.setting_groups import Redis as RedisSettings
+
+with without("opentelemetry.sdk.metrics"):  # for metrics of redis-py's own, which nobody asks for: 2 MiB
+    import redis.asyncio
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+    from redis.exceptions import AskError, MovedError, NoScriptError, RedisError, ResponseError, TryAgainError
 
 _SLICES: Final = 5
 _ANSWERS_MAX: Final = 8
@@ -50,7 +54,7 @@ class Redis:
         self._url = url
         self._timeout_seconds = settings.timeout_seconds
         self._health = health
-        self._first = self._node = _Node(url, settings.timeout_seconds)
+        self._first = self._node = _Node(url)
         self._others: dict[Address, _Node] = {}
         self._is_single = False
 
@@ -58,8 +62,9 @@ class Redis:
         """Tell whether Redis answers within its timeout; the reason why not is kept in its health."""
         node = self._node
         try:
-            await self._look_around(node)
-        except (RedisError, OSError, TimeoutError) as error:
+            async with _Patience(self._timeout_seconds):
+                await self._look_around(node)
+        except (RedisError, OSError) as error:
             self._leave(node)
             self._health.down(_reason(error))
             return False
@@ -70,17 +75,11 @@ class Redis:
         self, script: Script, keys: Sequence[str], arguments: Sequence[str | int | bytes], timeout_seconds: float
     ) -> Any:
         """Return what *script* returns; raises RedisUnavailable when it did not within the timeout."""
-        running = asyncio.ensure_future(self._run(script, keys, arguments))
         try:
-            for _ in range(_SLICES):
-                # What the event loop is late by counts as one slice, whose rest there is still time to read the answer.
-                if (await asyncio.wait([running], timeout=timeout_seconds / _SLICES))[0]:
-                    return running.result()
+            async with _Patience(timeout_seconds):
+                return await self._run(script, keys, arguments)
         except (RedisError, OSError) as error:
             raise RedisUnavailable(_reason(error)) from error
-        finally:
-            running.cancel()
-        raise RedisUnavailable(f"no answer within {timeout_seconds:g} seconds")
 
     async def close(self) -> None:
         """Close every connection."""
@@ -111,7 +110,7 @@ class Redis:
 
     def _other(self, address: Address) -> "_Node":
         if address not in self._others:
-            self._others[address] = _Node(_url_at(self._url, address), self._timeout_seconds)
+            self._others[address] = _Node(_url_at(self._url, address))
         return self._others[address]
 
     def _leave(self, node: "_Node") -> None:
@@ -138,14 +137,51 @@ class Redis:
             self._other(address)
 
 
+class _Patience:
+    """Bounds what runs inside, as `asyncio.timeout` does, but in slices; raises TimeoutError.
+
+    What the event loop is late by counts as one slice, and then there is time left to read what came meanwhile.
+    """
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._slices = _SLICES
+        self._bound = asyncio.timeout(None)
+        self._loop = asyncio.get_running_loop()
+
+    async def __aenter__(self) -> None:
+        await self._bound.__aenter__()
+        self._begin_slice()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        try:
+            await self._bound.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise TimeoutError(f"no answer within {self._timeout_seconds:g} seconds") from error
+
+    def _begin_slice(self) -> None:
+        self._timer = self._loop.call_later(self._timeout_seconds / _SLICES, self._end_slice)
+
+    def _end_slice(self) -> None:
+        self._slices -= 1
+        if self._slices:
+            self._begin_slice()
+        else:
+            self._bound.reschedule(self._loop.time())
+
+
 class _Node:
     """The connections to one server."""
 
-    def __init__(self, url: str, timeout_seconds: float) -> None:
+    def __init__(self, url: str) -> None:
         self.host = urlsplit(url).hostname or ""
-        self.client = _client(url, timeout_seconds)
-        # Scripts are bounded by `run`: a timeout of the client's own would take a busy event loop for a slow Redis.
-        self._unbounded = _client(url, None)
+        # Without timeouts of its own, which would take a busy event loop for a slow Redis: who asks is patient.
+        self.client = redis.asyncio.Redis.from_url(
+            url, socket_timeout=None, socket_connect_timeout=None, retry=Retry(NoBackoff(), 0)
+        )
         self._spare: list[Any] = []
 
     async def run(self, script: Script, rest: Sequence[str | int | bytes], *, is_asked: bool) -> Any:
@@ -166,7 +202,7 @@ class _Node:
             except NoScriptError:  # a Redis that was started anew, or whose scripts were flushed
                 answer = await send("EVAL", script.text, *rest)
         except BaseException:
-            await self._unbounded.connection_pool.release(connection)
+            await self.client.connection_pool.release(connection)
             raise
         self._spare.append(connection)
         return answer
@@ -179,22 +215,11 @@ class _Node:
                 if not await connection.can_read():
                     return connection
             # It was closed meanwhile, or says what nobody has asked for: the pool makes it anew.
-            await self._unbounded.connection_pool.release(connection)
-        return await self._unbounded.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+            await self.client.connection_pool.release(connection)
+        return await self.client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
 
     async def close(self) -> None:
         await self.client.aclose()
-        await self._unbounded.aclose()
-
-
-def _client(url: str, timeout_seconds: float | None) -> redis.asyncio.Redis:
-    client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-        url,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        retry=Retry(NoBackoff(), 0),
-    )
-    return client
 
 
 def _url_at(url: str, address: Address) -> str:

@@ -25,7 +25,7 @@ WITH entries AS MATERIALIZED ({statement.ROWS}), marks AS ({statement.MARK % "tr
 
 async def insert_entries(connection: "asyncpg.Connection[asyncpg.Record]", entries: Sequence[Entry]) -> None:
     """Append *entries* in one commit, and mark their minutes; those that are there already are skipped."""
-    await connection.execute(_INSERT, *statement.rows_of(entries))
+    await connection.execute(_INSERT, statement.rows_of(entries))
 
 
 async def find_written(

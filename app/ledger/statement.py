@@ -1,7 +1,6 @@
 """The SQL that appends entries, for the statements that do so together with something else. Text only."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
 import orjson
@@ -22,12 +21,12 @@ ON CONFLICT (id, settled_at) DO NOTHING
 """Appends the rows of `entries`, a part of the same statement, under a condition."""
 
 # Plain new rows, never merged with those that are there: `rollup_models.ledger_changes` says why.
-MARK: Final = "INSERT INTO ledger_changes (minute) SELECT unnest($2::timestamptz[]) WHERE (%s)"
-"""Marks the minutes of the entries for the roll-up."""
+MARK: Final = """
+INSERT INTO ledger_changes (minute) SELECT DISTINCT date_trunc('minute', settled_at, 'UTC') FROM entries WHERE (%s)
+"""
+"""Marks the minutes of the rows of `entries` for the roll-up."""
 
 
-def rows_of(entries: Sequence[Entry]) -> tuple[str, list[datetime]]:
-    """Return $1 and $2: *entries* as JSON, and the minutes that they are in."""
-    minutes = {entry.settled_at.replace(second=0, microsecond=0) for entry in entries}
-    rows = orjson.dumps([entry._asdict() for entry in entries], default=str)  # asyncpg has UUIDs of its own
-    return rows.decode(), sorted(minutes)
+def rows_of(entries: Sequence[Entry]) -> str:
+    """Return $1: *entries* as JSON."""
+    return orjson.dumps([entry._asdict() for entry in entries], default=str).decode()  # asyncpg has UUIDs of its own

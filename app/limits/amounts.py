@@ -15,6 +15,8 @@ Counts = Literal[
 ]
 TOKENS: Final[frozenset[Counts]] = frozenset({"tokens", "input_tokens", "output_tokens"})
 """What is only estimated before a call, and known after it."""
+OUTPUTS: Final[frozenset[Counts]] = frozenset({"tokens", "output_tokens"})
+"""What answers count in."""
 _BYTES_PER_MEGABYTE: Final = 1_000_000
 
 
@@ -29,17 +31,19 @@ class Amounts(NamedTuple):
     audio_bytes: int = 0
     batch_input_tokens: int = 0
 
-    def of(self, counts: Counts) -> int:
-        """Return how much of it counts in a limit of *counts*."""
-        match counts:
-            case "concurrent":
-                return self.requests
-            case "tokens":
-                return self.input_tokens + self.output_tokens
-            case "audio_megabytes":
-                return -(-self.audio_bytes // _BYTES_PER_MEGABYTE)
-        amount: int = getattr(self, counts)
-        return amount
+    def counted(self) -> dict[Counts, int]:
+        """Return how much of it counts in limits of each kind."""
+        return {
+            "requests": self.requests,
+            "concurrent": self.requests,
+            "tokens": self.input_tokens + self.output_tokens,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "images": self.images,
+            "audio_seconds": self.audio_seconds,
+            "audio_megabytes": -(-self.audio_bytes // _BYTES_PER_MEGABYTE),
+            "batch_input_tokens": self.batch_input_tokens,
+        }
 
 
 NOTHING: Final = Amounts(requests=0)
@@ -52,13 +56,3 @@ class Demand(NamedTuple):
     """Its output is the maximum that it names; its input is estimated."""
     unbounded_outputs: int = 0
     """How many answers it asks for without naming a maximum."""
-
-    def of(self, counts: Counts, maximum: int, output_tokens_default: int) -> int:
-        """Return how much of *counts* it asks for, *output_tokens_default* expected of each answer without a maximum.
-
-        What is only expected makes it no more than *maximum*.
-        """
-        known = self.known.of(counts)
-        if self.unbounded_outputs and counts in ("tokens", "output_tokens"):
-            return max(known, min(maximum, known + self.unbounded_outputs * output_tokens_default))
-        return known

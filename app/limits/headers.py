@@ -3,26 +3,35 @@
 https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from app.limits.amounts import TOKENS, Counts
 from app.limits.lease import Charge, Standing
 
-_KINDS: Final[tuple[tuple[str, Collection[Counts]], ...]] = (("requests", {"requests"}), ("tokens", TOKENS))
+_KINDS: Final[dict[Counts, bytes]] = {"requests": b"requests", **dict.fromkeys(TOKENS, b"tokens")}
 
 
-def limit_headers(charges: Sequence[Charge], standings: Sequence[Standing]) -> dict[str, str]:
+def limit_headers(charges: Sequence[Charge], standings: Sequence[Standing]) -> list[tuple[bytes, bytes]]:
     """Return `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`, as far as there are such limits that enforce."""
-    headers = {}
-    enforcing = [pair for pair in zip(charges, standings, strict=True) if pair[0].limit.mode == "enforcing"]
-    for kind, counts in _KINDS:
-        of_kind = [pair for pair in enforcing if pair[0].limit.counts in counts]
-        if of_kind:
-            charge, standing = min(of_kind, key=_tightness)
-            headers[f"x-ratelimit-limit-{kind}"] = str(charge.limit.maximum)
-            headers[f"x-ratelimit-remaining-{kind}"] = str(standing.remaining)
-            headers[f"x-ratelimit-reset-{kind}"] = go_duration(standing.reset_ms)
+    tightest: dict[bytes, tuple[Charge, Standing]] = {}
+    for charge, standing in zip(charges, standings, strict=True):
+        kind = _KINDS.get(charge.limit.counts)
+        if kind is None or charge.limit.mode != "enforcing":
+            continue
+        if kind in tightest:
+            # Least remaining first, and of these the one that is back last.
+            _, least = tightest[kind]
+            if (least.remaining, -least.reset_ms) <= (standing.remaining, -standing.reset_ms):
+                continue
+        tightest[kind] = charge, standing
+    headers = []
+    for kind, (charge, standing) in tightest.items():
+        headers += [
+            (b"x-ratelimit-limit-" + kind, b"%d" % charge.limit.maximum),
+            (b"x-ratelimit-remaining-" + kind, b"%d" % standing.remaining),
+            (b"x-ratelimit-reset-" + kind, go_duration(standing.reset_ms).encode()),
+        ]
     return headers
 
 
@@ -37,8 +46,3 @@ def go_duration(milliseconds: int) -> str:
     if hours:
         return f"{hours}h{minutes}m{text}s"
     return f"{minutes}m{text}s" if minutes else f"{text}s"
-
-
-def _tightness(pair: tuple[Charge, Standing]) -> tuple[int, int]:
-    """Least remaining first, and of these the one that is back last."""
-    return pair[1].remaining, -pair[1].reset_ms

@@ -1,12 +1,11 @@
 """What a call was admitted with by its limits, and how they stood then. Pure."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-from app.limits.amounts import Amounts
-from app.limits.limit import Limit
+from app.limits.amounts import OUTPUTS, Amounts, Demand
+from app.limits.limit import Applied, Limit
 
 
 class Charge(NamedTuple):
@@ -16,6 +15,23 @@ class Charge(NamedTuple):
     key: str
     """Of the counter."""
     cost: int
+
+
+def charges_of(demand: Demand, applied: Sequence[Applied], output_tokens_default: int) -> list[Charge]:
+    """Return what a call that asks for *demand* counts in each of the limits that are *applied* to it.
+
+    Each answer without a maximum is expected to have *output_tokens_default*; what is only expected makes it no more
+    than the limit allows.
+    """
+    known = demand.known.counted()
+    expected = demand.unbounded_outputs * output_tokens_default
+    charges = []
+    for limit, key in applied:
+        cost = known[limit.counts]
+        if limit.counts in OUTPUTS:
+            cost = max(cost, min(limit.maximum, cost + expected))
+        charges.append(Charge(limit, key, cost))
+    return charges
 
 
 class Standing(NamedTuple):
@@ -60,40 +76,51 @@ class Lease:
     """This process admitted it by its own share, as Redis was away."""
     is_ended: bool = field(default=False, init=False)
 
-    def concurrent_keys(self) -> Iterator[str]:
-        """Yield the counters of concurrent calls that it is in."""
-        return (charge.key for charge in self.charges if not charge.limit.window_ms)
+    @classmethod
+    def of(cls, lease_id: str, charges: Sequence[Charge], verdict: Verdict, *, is_local: bool = False) -> Self:
+        """Return the place of an admitted call; a shadow limit that would have refused it did not count it."""
+        counted, standings = [], []
+        for charge, standing in zip(charges, verdict.standings, strict=True):
+            if not standing.is_over:
+                counted.append(charge)
+                standings.append(standing)
+        return cls(lease_id, counted, standings, verdict.at_ms, is_local)
+
+    def concurrent_keys(self) -> list[str]:
+        """Return the counters of concurrent calls that it is in."""
+        return [charge.key for charge in self.charges if charge.limit.per is None]
 
     def corrections(self, used: Amounts) -> list[int]:
         """Return what to add to each of its counters, now that it has *used* that much."""
-        return [used.of(charge.limit.counts) - charge.cost if charge.limit.window_ms else 0 for charge in self.charges]
+        counted = used.counted()
+        return [0 if limit.per is None else counted[limit.counts] - cost for limit, _, cost in self.charges]
 
 
 class OpenLeases:
     """The leases of this process that are in counters of concurrent calls."""
 
     def __init__(self) -> None:
-        self._leases: dict[str, Lease] = {}
-        self._counts: Counter[str] = Counter()
+        self._keys: dict[str, list[str]] = {}
+        self._counts: dict[str, int] = {}
 
     def add(self, lease: Lease) -> None:
         """Note a lease that begins."""
-        if keys := list(lease.concurrent_keys()):
-            self._leases[lease.id] = lease
-            self._counts.update(keys)
+        if keys := lease.concurrent_keys():
+            self._keys[lease.id] = keys
+            for key in keys:
+                self._counts[key] = self._counts.get(key, 0) + 1
 
     def remove(self, lease: Lease) -> None:
         """Forget a lease that ends."""
-        if self._leases.pop(lease.id, None) is not None:
-            for key in lease.concurrent_keys():
-                self._counts[key] -= 1
-                if not self._counts[key]:
-                    del self._counts[key]
+        for key in self._keys.pop(lease.id, ()):
+            self._counts[key] -= 1
+            if not self._counts[key]:
+                del self._counts[key]
 
     def count(self, key: str) -> int:
         """Return how many there are in one counter."""
-        return self._counts[key]
+        return self._counts.get(key, 0)
 
     def members(self) -> list[tuple[str, str]]:
         """Return each (counter, id of a lease)."""
-        return [(key, lease.id) for lease in self._leases.values() for key in lease.concurrent_keys()]
+        return [(key, lease_id) for lease_id, keys in self._keys.items() for key in keys]

@@ -1,7 +1,7 @@
 """A limit, whose calls count in it, and the book of all limits in which a call finds its own. Pure."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final, Literal, NamedTuple, get_args
 
@@ -38,16 +38,15 @@ class Limit:
     """None for what is counted at once: concurrent calls."""
     maximum: int
     mode: Mode = "enforcing"
+    window_ms: int = field(init=False)
+    """The length of a window; 0 for concurrent calls."""
+    step_ms: int = field(init=False)
+    """By how much the window slides at a time; 0 for concurrent calls."""
 
-    @property
-    def window_ms(self) -> int:
-        """The length of a window; 0 for concurrent calls."""
-        return 0 if self.per is None else WINDOW_MS[self.per]
-
-    @property
-    def step_ms(self) -> int:
-        """By how much the window slides at a time; 0 for concurrent calls."""
-        return self.window_ms // BUCKETS
+    def __post_init__(self) -> None:
+        window_ms = 0 if self.per is None else WINDOW_MS[self.per]
+        object.__setattr__(self, "window_ms", window_ms)
+        object.__setattr__(self, "step_ms", window_ms // BUCKETS)
 
     @property
     def quantity(self) -> str:

@@ -22,7 +22,7 @@ def rate_limited(charges: Sequence[Charge], standings: Sequence[Standing], refus
     """Return the refusal of a call with *charges*."""
     charge, standing = charges[refused.by], standings[refused.by]
     limit = charge.limit
-    headers = limit_headers(charges, standings)
+    headers = {name.decode(): value.decode() for name, value in limit_headers(charges, standings)}
     kind = "tokens" if limit.counts in TOKENS else "requests" if limit.counts == "concurrent" else limit.counts
     facts = f"{limit.quantity}: limit {limit.maximum:,}, remaining {standing.remaining:,}, requested {charge.cost:,}"
     if refused.is_forever:

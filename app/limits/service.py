@@ -5,6 +5,7 @@ A call under no limit costs no I/O. While Redis is away each process keeps its o
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Final
 
 from app.core.clock import monotonic_seconds
@@ -17,7 +18,7 @@ from app.limit_settings import Limits as LimitsSettings
 from app.limits import repository
 from app.limits.amounts import NOTHING, TOKENS, Amounts, Demand
 from app.limits.defaults import default_limits
-from app.limits.lease import Charge, Lease, OpenLeases, Verdict
+from app.limits.lease import Charge, Lease, OpenLeases, Verdict, charges_of
 from app.limits.limit import Applied, LimitBook, Payer, Scope
 from app.limits.refusal import rate_limited
 from app.limits.share import Share
@@ -41,6 +42,8 @@ class LimitService(Snapshot):
         self._share = Share(open_leases)
         self._settings = settings
         self._metrics = metrics
+        # Leases are numbered under a name that no other process has: a random id for each would be a system call.
+        self._lease_name, self._lease_numbers = new_id("lease"), count()
         self.defaults = tuple(default_limits(settings))
         """What the settings give to each project and address."""
         self._book = LimitBook(defaults=self.defaults)
@@ -64,9 +67,8 @@ class LimitService(Snapshot):
         applied = self._book.find(payer)
         if not applied:
             return []
-        wanted = demand(any(each.limit.counts in TOKENS for each in applied))
-        expected = self._settings.output_tokens_default
-        return [Charge(limit, key, wanted.of(limit.counts, limit.maximum, expected)) for limit, key in applied]
+        wanted = demand(not TOKENS.isdisjoint([each.limit.counts for each in applied]))
+        return charges_of(wanted, applied, self._settings.output_tokens_default)
 
     def adjust(self, lease: Lease | None, used: Amounts) -> None:
         """End the place of a call that was made, and count what it has *used* instead of what it asked for."""
@@ -77,7 +79,7 @@ class LimitService(Snapshot):
         corrections = lease.corrections(used)
         if lease.is_local:
             self._share.correct(lease, corrections)
-        if any(corrections) or any(lease.concurrent_keys()):
+        if any(corrections) or lease.concurrent_keys():
             self._store.end(lease, corrections)
 
     def release(self, lease: Lease | None) -> None:
@@ -107,23 +109,23 @@ class LimitService(Snapshot):
         return tuple(self._book.of_scope(scope, scope_id))
 
     async def _acquire(self, charges: Sequence[Charge]) -> Lease:
-        lease_id = new_id("lease")
+        lease_id = f"{self._lease_name}_{next(self._lease_numbers)}"
         asked = self._store.acquire(lease_id, charges)
         is_local = False
         try:
-            verdict = await asyncio.shield(asked)
+            verdict = await asked
         except RedisUnavailable:
             if self._settings.on_redis_loss == "refuse":
                 raise Unavailable("Limits cannot be checked right now; nothing was charged.") from None
             verdict, is_local = self._by_share(charges), True
-        except asyncio.CancelledError:
-            # The caller has left; what is on its way cannot be called back.
-            asked.add_done_callback(lambda done: self._give_back(lease_id, charges, done))
+        except asyncio.CancelledError:  # the caller has left, perhaps at the very moment at which the answer came
+            if not asked.cancelled() and asked.exception() is None and asked.result().refused is None:
+                self.release(Lease.of(lease_id, charges, asked.result()))
             raise
         self._count_refusals(charges, verdict)
         if verdict.refused is not None:
             raise rate_limited(charges, verdict.standings, verdict.refused)
-        lease = _lease(lease_id, charges, verdict, is_local=is_local)
+        lease = Lease.of(lease_id, charges, verdict, is_local=is_local)
         self._open.add(lease)
         return lease
 
@@ -131,20 +133,9 @@ class LimitService(Snapshot):
         now_ms = int(monotonic_seconds() * 1_000)
         return self._share.acquire(charges, self._store.processes, now_ms, only_looks=only_looks)
 
-    def _give_back(self, lease_id: str, charges: Sequence[Charge], asked: "asyncio.Future[Verdict]") -> None:
-        """Release what was acquired for a caller who left meanwhile."""
-        if not asked.cancelled() and asked.exception() is None and asked.result().refused is None:
-            self.release(_lease(lease_id, charges, asked.result(), is_local=False))
-
     def _count_refusals(self, charges: Sequence[Charge], verdict: Verdict) -> None:
         if verdict.refused is not None:
             self._metrics.limit_refused(charges[verdict.refused.by].limit.counts, "enforcing")
         for charge, standing in zip(charges, verdict.standings, strict=True):
             if standing.is_over:
                 self._metrics.limit_refused(charge.limit.counts, "shadow")
-
-
-def _lease(lease_id: str, charges: Sequence[Charge], verdict: Verdict, *, is_local: bool) -> Lease:
-    """Return the place of an admitted call; a shadow limit that would have refused it did not count it."""
-    counted = [pair for pair in zip(charges, verdict.standings, strict=True) if not pair[1].is_over]
-    return Lease(lease_id, [each for each, _ in counted], [each for _, each in counted], verdict.at_ms, is_local)

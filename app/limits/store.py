@@ -1,7 +1,7 @@
 """The counters of limits in Redis. May lose them at any moment, which loosens limits for a window, never more.
 
-Calls that arrive together share one run of a script. While Redis is away nobody waits for it: it is asked again beside
-the calls, and after each relapse less soon.
+Calls that come and go together share one run of a script. While Redis is away nobody waits for it: it is asked again
+beside the calls, and after each relapse less soon.
 """
 
 import asyncio
@@ -15,12 +15,13 @@ from app.core.group_commit import GroupCommit
 from app.core.health import Dependency
 from app.core.ids import new_id
 from app.core.redis import Redis, RedisUnavailable, Script
+from app.limits.amounts import NOTHING
 from app.limits.lease import Charge, Lease, OpenLeases, Refused, Standing, Verdict
 from app.limits.limit import BUCKETS, KEY_PREFIX
 
-_ACQUIRE, _ADJUST, _BEAT = (
+_ACQUIRE, _BEAT = (
     Script(Path(__file__).with_name("scripts").joinpath(f"{name}.lua").read_text("utf-8"))
-    for name in ("acquire", "adjust", "beat")
+    for name in ("acquire", "beat")
 )
 _NEVER: Final = 2**53
 _UNKNOWN: Final = 2**52
@@ -56,8 +57,10 @@ class LimitStore:
         self.health = health
         self._open = open_leases
         self._timeout_seconds = timeout_seconds
-        self._acquiring = GroupCommit(self._acquire, batch_max=_BATCH_MAX)
-        self._adjusting = GroupCommit(self._adjust, batch_max=_BATCH_MAX)
+        # A Verdict for what is asked, None for what has ended.
+        self._group: GroupCommit[_Asked | _Ended, Any] = GroupCommit(
+            self._run_group, batch_max=_BATCH_MAX, abandoned=self._undo
+        )
         self._process_id = new_id("proc")
         self._lost = asyncio.Event()
         self._back_at = -_STEADY_SECONDS
@@ -68,17 +71,20 @@ class LimitStore:
         """What time it is for the script; None for Redis's own clock. Only tests set it."""
 
     def acquire(self, lease_id: str, charges: Sequence[Charge]) -> "asyncio.Future[Verdict]":
-        """Return what the limits say, soon; the future raises RedisUnavailable. Admitted, the call is counted."""
-        return self._acquiring.submit(_Asked(lease_id, charges))
+        """Return what the limits say, soon; the future raises RedisUnavailable. Admitted, the call is counted.
+
+        Unless nobody waits for the future any more: then it is counted nowhere, soon.
+        """
+        return self._group.submit(_Asked(lease_id, charges))
 
     def look(self, charges: Sequence[Charge]) -> "asyncio.Future[Verdict]":
         """Return what `acquire` would say; nothing is counted."""
-        return self._acquiring.submit(_Asked("", charges))
+        return self._group.submit(_Asked("", charges))
 
     def end(self, lease: Lease, corrections: Sequence[int]) -> None:
         """Correct what *lease* counts and end its place among concurrent calls, soon; not while Redis is away."""
         if self.health.is_up:
-            self._adjusting.submit(_Ended(lease, corrections))
+            self._group.submit(_Ended(lease, corrections))
 
     async def beat(self) -> None:
         """Say that this process and its leases go on; learns whether Redis is there, and how many processes are."""
@@ -113,8 +119,7 @@ class LimitStore:
 
     async def close(self) -> None:
         """Finish what is on its way."""
-        await self._acquiring.drain()
-        await self._adjusting.drain()
+        await self._group.drain()
 
     def _down(self, error: RedisUnavailable) -> None:
         if self.health.is_up:
@@ -128,34 +133,28 @@ class LimitStore:
             self._back_at = monotonic_seconds()
         self.health.up()
 
-    async def _acquire(self, asked: Sequence[_Asked]) -> Sequence[Verdict]:
+    def _undo(self, item: _Asked | _Ended, verdict: Verdict | None) -> None:
+        """Give back what was acquired for a caller who left meanwhile."""
+        if isinstance(item, _Asked) and item.lease_id and verdict is not None and verdict.refused is None:
+            lease = Lease.of(item.lease_id, item.charges, verdict)
+            self.end(lease, lease.corrections(NOTHING))
+
+    async def _run_group(self, items: Sequence[_Asked | _Ended]) -> Sequence[Verdict | None]:
+        asked = [item for item in items if isinstance(item, _Asked)]
+        ended = [item for item in items if isinstance(item, _Ended)]
         keys: list[str] = []
-        arguments: list[str | int] = [BUCKETS, _LEASE_MS, "" if self.now_ms is None else self.now_ms]
+        now_ms = "" if self.now_ms is None else self.now_ms
+        arguments: list[str | int] = [BUCKETS, _LEASE_MS, now_ms, len(ended)]
+        _add_ended(ended, keys, arguments)
         for lease_id, charges in asked:
             arguments += (lease_id, len(charges))
             for limit, key, cost in charges:
                 keys.append(key)
                 arguments += (limit.step_ms, limit.maximum, int(limit.mode == "enforcing"), cost)
-        return [_verdict(answer) for answer in await self._run(_ACQUIRE, keys, arguments)]
-
-    async def _adjust(self, ended: Sequence[_Ended]) -> Sequence[None]:
-        keys: list[str] = []
-        arguments: list[str | int] = []
-        for lease, corrections in ended:
-            # What a share of this process counted is not in Redis; but its place among concurrent calls may be.
-            wanted = [
-                (charge, amount)
-                for charge, amount in zip(lease.charges, corrections, strict=True)
-                if not charge.limit.window_ms or (amount and not lease.is_local)
-            ]
-            keys += [charge.key for charge, _ in wanted]
-            arguments += (lease.id, lease.at_ms, len(wanted))
-            for charge, amount in wanted:
-                arguments += (charge.limit.step_ms, amount)
-        if keys:
-            with suppress(RedisUnavailable):
-                await self._run(_ADJUST, keys, arguments)
-        return [None] * len(ended)
+        if not keys:
+            return [None] * len(items)
+        answers = iter(await self._run(_ACQUIRE, keys, arguments))
+        return [_verdict(next(answers)) if isinstance(item, _Asked) else None for item in items]
 
     async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
         if not self.health.is_up:
@@ -165,6 +164,17 @@ class LimitStore:
         except RedisUnavailable as error:
             self._down(error)
             raise
+
+
+def _add_ended(ended: Sequence[_Ended], keys: list[str], arguments: list[str | int]) -> None:
+    for lease, corrections in ended:
+        wanted: list[int] = []
+        for (limit, key, _), amount in zip(lease.charges, corrections, strict=True):
+            # What a share of this process counted is not in Redis; but its place among concurrent calls may be.
+            if limit.per is None or (amount and not lease.is_local):
+                keys.append(key)
+                wanted += (limit.step_ms, amount)
+        arguments += (lease.id, lease.at_ms, len(wanted) // 2, *wanted)
 
 
 def _verdict(answer: Sequence[int]) -> Verdict:

@@ -1,18 +1,20 @@
 """Refuses requests that are too large, stop arriving or are meant for another host, before anything else sees them.
 
-Pure ASGI, inside CallMiddleware, so that the refusals have an id and a log line.
+Pure ASGI, inside CallMiddleware, so that the refusals have an id and a log line. A layer looks at a call and returns
+what then runs: it is no coroutine of its own, which would be passed through each time that the call goes on.
 """
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import chain
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.error_handlers import refuse
 from app.errors import BodyTooLarge, HeadersTooLarge, InvalidRequest
-from app.observability.context import QUIET_PATHS
+from app.observability.context import BODY_CAME, QUIET_PATHS
 from app.upload_errors import BodyTimeout
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
@@ -42,26 +44,27 @@ class BodyLimit:
         self._size_bytes_max = size_bytes_max
         self._upload_size_bytes_max = upload_size_bytes_max
         self._is_upload = is_upload
+        self._size_bytes_always_fine = min(size_bytes_max, upload_size_bytes_max)
         self._timeout_seconds = timeout_seconds
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass the call on, or answer 413 or 400; reading the body raises BodyTooLarge and BodyTimeout."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         try:
             declared = _declared_size_bytes(scope["headers"])
         except InvalidRequest as error:
-            await refuse(error, scope, receive, send)
-            return
-        if declared == 0:
-            await self.app(scope, receive, send)
-            return
+            return refuse(error, scope, receive, send)
+        # As much as was declared came, says the server: then nothing of it is waited for.
+        came = declared if declared == 0 or scope.get(BODY_CAME) else None
+        if came is not None and came <= self._size_bytes_always_fine:
+            return self.app(scope, receive, send)
         most = self._upload_size_bytes_max if self._is_upload(scope["path"]) else self._size_bytes_max
         if declared is not None and declared > most:
-            await refuse(BodyTooLarge(most), scope, receive, send)
-        else:
-            await self.app(scope, _bounded(receive, most, self._timeout_seconds), send)
+            return refuse(BodyTooLarge(most), scope, receive, send)
+        if came is None:
+            receive = _bounded(receive, most, self._timeout_seconds)
+        return self.app(scope, receive, send)
 
 
 class HeaderLimit:
@@ -72,21 +75,19 @@ class HeaderLimit:
         self._size_bytes_max = size_bytes_max
         self._count_max = count_max
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass the call on, or answer 431."""
         if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         headers = scope["headers"]
-        size_bytes = sum([len(name) + len(value) for name, value in headers]) + _HEADER_OVERHEAD_BYTES * len(headers)
+        size_bytes = sum(map(len, chain.from_iterable(headers))) + _HEADER_OVERHEAD_BYTES * len(headers)
         if len(headers) > self._count_max:
             message = f"The request has more than the {self._count_max} headers that are allowed."
         elif size_bytes > self._size_bytes_max:
             message = f"The request's headers are larger than the {self._size_bytes_max} bytes that are allowed."
         else:
-            await self.app(scope, receive, send)
-            return
-        await refuse(HeadersTooLarge(message), scope, receive, send)
+            return self.app(scope, receive, send)
+        return refuse(HeadersTooLarge(message), scope, receive, send)
 
 
 class TrustedHosts:
@@ -103,13 +104,12 @@ class TrustedHosts:
         self._suffixes = tuple(name.removeprefix("*") for name in names if name.startswith("*."))
         self._names = frozenset(name for name in names if not name.startswith("*"))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass the call on, or answer 400."""
         if scope["type"] == "lifespan" or scope["path"] in QUIET_PATHS or self._is_trusted(scope["headers"]):
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         error = InvalidRequest("The Host header is missing, malformed, or not a host that is served here.")
-        await refuse(error, scope, receive, send)
+        return refuse(error, scope, receive, send)
 
     def _is_trusted(self, headers: RawHeaders) -> bool:
         values = [value for name, value in headers if name == b"host"]

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import ge
 from typing import Any, Final
 
 from app.core.money import Nano
@@ -54,6 +55,8 @@ class Price:
 
 _Asked = tuple[str, str | None, int]
 """A model, a tier, and how many moments at which some price begins to be valid have passed."""
+_AskedFirst = tuple[tuple[str, ...], str | None, int]
+"""Likewise, of several models."""
 _REMEMBERED_MAX: Final = 10_000
 _Tiers = dict[str, tuple[Price, ...]]
 
@@ -61,7 +64,7 @@ _Tiers = dict[str, tuple[Price, ...]]
 class Book:
     """Every known price, immutable. What was looked up before is remembered until a price begins to be valid."""
 
-    __slots__ = ("_exact", "_found", "_moments", "_possible", "_prefix_lengths", "_prefixes")
+    __slots__ = ("_exact", "_first", "_found", "_moments", "_possible", "_prefix_lengths", "_prefixes")
 
     def __init__(self, prices: Sequence[Price] = ()) -> None:
         self._exact: dict[str, _Tiers] = {}
@@ -76,6 +79,7 @@ class Book:
         self._prefix_lengths = sorted({len(prefix) for prefix in self._prefixes}, reverse=True)
         self._moments = sorted({price.valid_from for price in prices})
         self._found: dict[_Asked, Price | None] = {}
+        self._first: dict[_AskedFirst, Price | None] = {}
         self._possible: dict[_Asked, Sequence[Price]] = {}
 
     @property
@@ -104,14 +108,19 @@ class Book:
 
         An operator's price for any of them beats a shipped one, and a price for every model (`*`) is the last resort.
         """
-        found = [price for model in models if (price := self.find(model, service_tier, at))]
-        return min(found, key=_remoteness, default=None)
+        asked = (tuple(models), service_tier, bisect_right(self._moments, at))
+        if asked not in self._first:
+            _make_room(self._first)
+            found = [price for model in models if (price := self.find(model, service_tier, at))]
+            self._first[asked] = min(found, key=_remoteness, default=None)
+        return self._first[asked]
 
     def find_possible(self, model: str, service_tier: str | None, at: datetime) -> Sequence[Price]:
-        """Return every price that a request for *service_tier* may be charged by, none for an unpriced model.
+        """Return the prices that a request for *service_tier* may be charged by, none for an unpriced model.
 
-        Without a tier, or with `auto`, the upstream's settings decide, and it may be any; a dearer one that has no
-        capacity left is served as `default`.
+        One that another of them is never below is left out, as no call can cost the most by it. Without a tier, or with
+        `auto`, the upstream's settings decide, and it may be any; a dearer one that has no capacity left is served as
+        `default`.
         """
         asked = (model, service_tier, bisect_right(self._moments, at))
         if asked not in self._possible:
@@ -125,8 +134,8 @@ class Book:
         for tiers in self._matching(model):
             if service_tier in _UNSAID:
                 names = set(tiers)
-            if possible := [price for name in names if (price := _choose(tiers, name, at))]:
-                return possible
+            if possible := [price for name in sorted(names) if (price := _choose(tiers, name, at))]:
+                return _dearest(possible)
         return []
 
     def _matching(self, model: str) -> Iterator[_Tiers]:
@@ -138,7 +147,7 @@ class Book:
                 yield tiers
 
 
-def _make_room(remembered: dict[_Asked, Any]) -> None:
+def _make_room(remembered: dict[Any, Any]) -> None:
     """Forget everything when it is too much: models and tiers are names that callers choose."""
     if len(remembered) >= _REMEMBERED_MAX:
         remembered.clear()
@@ -166,6 +175,29 @@ def _choose(tiers: _Tiers, tier: str, at: datetime) -> Price | None:
         return default
     valid = [price for rows in tiers.values() if (price := _newest(rows, at))]
     return max(valid, key=lambda price: price.dearness, default=None)
+
+
+def _dearest(prices: list[Price]) -> list[Price]:
+    """Return *prices* without those that another one is never below, whatever a call uses."""
+    dearest: list[Price] = []
+    for price in prices:
+        if not any(_is_never_below(other, price) for other in dearest):
+            dearest = [other for other in dearest if not _is_never_below(price, other)]
+            dearest.append(price)
+    return dearest
+
+
+def _is_never_below(one: Price, other: Price) -> bool:
+    """Tell whether the ceiling of no call is lower by *one* than by *other*."""
+    if _extent(one) != _extent(other) or one.per_request < other.per_request:
+        return False
+    own = (*one.rates, *(one.long_context_rates or ()))
+    others = (*other.rates, *(other.long_context_rates or ()))
+    return all(map(ge, own, others))
+
+
+def _extent(price: Price) -> tuple[int | None, ...]:
+    return price.context_tokens_max, price.output_tokens_max, price.long_context_above
 
 
 def _newest(prices: tuple[Price, ...], at: datetime) -> Price | None:

@@ -11,6 +11,7 @@ from app.prices.usage import Usage
 _Counts = tuple[int, ...]
 """How many units are billed at each rate, in the order of `Rates`."""
 
+_INPUT_FIELDS: Final = Usage._fields.index("output_tokens")
 _PER: Final = 60_000_000
 """Rates are per million units, and seconds are a sixtieth of a minute: over this, every sum is a whole number."""
 
@@ -92,6 +93,8 @@ def _is_long(price: Price, usage: Usage) -> bool:
 
 
 def _input_total(usage: Usage) -> int:
+    if not any(usage[1:_INPUT_FIELDS]):  # all of it is fresh text
+        return usage.input_tokens
     cached = max(usage.cached_input_tokens, usage.cached_input_audio_tokens + usage.cached_input_image_tokens)
     written = max(usage.cache_write_tokens, usage.cache_write_12h_tokens)
     audio = max(usage.input_audio_tokens, usage.cached_input_audio_tokens)

@@ -165,7 +165,8 @@ class Ceilings:
 
     def with_maximum(self, output_tokens: int) -> Nano:
         """Return the ceiling with a maximum of *output_tokens* for each choice."""
-        return max([self._at(line, output_tokens) for line in self._lines], default=_NONE).nano
+        total = _total(output_tokens, self._bound)
+        return Nano(min(NANO_MAX, max([line.at(total) for line in self._lines], default=0)))
 
     def output_tokens_within(self, limit: Nano) -> int:
         """Return the most output tokens, for each choice, with which the ceiling is at most *limit*.

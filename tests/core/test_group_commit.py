@@ -56,6 +56,35 @@ async def test_items_that_arrive_during_a_flush_ride_the_next_one_together_in_or
     assert group.pending == 0
 
 
+async def test_items_that_arrive_in_one_turn_of_the_event_loop_after_another_share_a_batch() -> None:
+    commits = Commits()
+    commits.gate.set()
+    group = GroupCommit(commits.flush, batch_max=10)
+    futures: list[asyncio.Future[str]] = []
+    for item in range(4):
+        futures.append(group.submit(item))
+        await asyncio.sleep(0)
+
+    await asyncio.gather(*futures)
+
+    assert commits.batches == [[0, 1, 2, 3]]
+
+
+async def test_nobody_waits_for_ever_for_those_who_keep_coming() -> None:
+    commits = Commits()
+    group = GroupCommit(commits.flush, batch_max=1_000)
+    futures: list[asyncio.Future[str]] = []
+    while not commits.batches:
+        futures.append(group.submit(len(futures)))
+        await asyncio.sleep(0)
+        assert len(futures) < 100
+    commits.gate.set()
+
+    await asyncio.gather(*futures)
+
+    assert [item for batch in commits.batches for item in batch] == list(range(len(futures)))
+
+
 async def test_a_batch_is_never_larger_than_allowed() -> None:
     commits = Commits()
     commits.gate.set()
@@ -108,6 +137,25 @@ async def test_a_submitter_that_is_cancelled_does_not_take_its_item_back(fails: 
     [result] = await asyncio.gather(stays, return_exceptions=True)
     assert result == (commits.failures[0] if fails else "2")
     assert commits.batches == [[1, 2]]
+
+
+@pytest.mark.parametrize(("fails", "result"), [(False, "1"), (True, None)])
+async def test_what_became_of_an_item_is_told_when_nobody_waits_for_it_any_more(
+    fails: bool, result: str | None
+) -> None:
+    commits = Commits()
+    if fails:
+        commits.failures[0] = ValueError("no")
+    told: list[tuple[int, str | None]] = []
+    group = GroupCommit(commits.flush, batch_max=2, abandoned=lambda item, result: told.append((item, result)))
+    leaves, stays = group.submit(1), group.submit(2)
+    await begun(commits, 1)
+
+    leaves.cancel()
+    commits.gate.set()
+
+    await asyncio.wait([stays])
+    assert told == [(1, result)]
 
 
 async def test_drain_waits_for_what_arrives_meanwhile_too() -> None:

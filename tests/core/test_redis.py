@@ -1,6 +1,7 @@
 """Redis may vanish at any moment: it is noticed within its timeout, said once, and it comes back by itself."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -48,6 +49,16 @@ async def test_a_redis_that_hangs_is_waited_for_no_longer_than_its_timeout(redis
 
     own_valkey.thaw()
     assert await redis.ping()
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_busy_event_loop_is_not_taken_for_a_redis_that_is_away(redis: Redis, turns: int) -> None:
+    pinging = asyncio.create_task(redis.ping())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    time.sleep(0.4)  # noqa: ASYNC251 - longer than the timeout, and nothing else runs meanwhile
+
+    assert await pinging
 
 
 async def test_a_wrong_password_is_a_reason_that_does_not_tell_it(own_valkey: OwnServer) -> None:

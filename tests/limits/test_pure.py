@@ -1,6 +1,8 @@
 """What needs no Redis: amounts, whose limits a call has, shares of processes, and a caller who left."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import get_args
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -10,9 +12,9 @@ from app.core.health import Dependency
 from app.keys.caller import Caller
 from app.limits import limit as limits_of
 from app.limits import share as shares
-from app.limits.amounts import Amounts, Demand
-from app.limits.lease import Lease, OpenLeases
-from app.limits.limit import LimitBook, Payer
+from app.limits.amounts import Amounts, Counts, Demand
+from app.limits.lease import Charge, Lease, OpenLeases, Verdict, charges_of
+from app.limits.limit import Applied, LimitBook, Payer
 from app.limits.payer import payer_of
 from app.limits.service import LimitService
 from app.limits.share import Share
@@ -27,16 +29,18 @@ PAYER = Payer("proj_1", "user_1", None, "key_1", "gpt-4o")
 
 def test_what_a_call_uses_counts_in_the_units_of_the_limit() -> None:
     used = Amounts(input_tokens=3, output_tokens=4, images=2, audio_seconds=7, audio_bytes=1_000_001)
-    assert [used.of(counts) for counts in ("requests", "concurrent", "tokens", "input_tokens", "images")] == [
-        1,
-        1,
-        7,
-        3,
-        2,
-    ]
-    assert used.of("audio_megabytes") == 2
-    assert used.of("audio_seconds") == 7
-    assert used.of("batch_input_tokens") == 0
+    assert used.counted() == {
+        "requests": 1,
+        "concurrent": 1,
+        "tokens": 7,
+        "input_tokens": 3,
+        "output_tokens": 4,
+        "images": 2,
+        "audio_seconds": 7,
+        "audio_megabytes": 2,
+        "batch_input_tokens": 0,
+    }
+    assert set(used.counted()) == set(get_args(Counts))
 
 
 @pytest.mark.parametrize(
@@ -47,8 +51,8 @@ def test_an_answer_without_a_maximum_is_expected_to_be_so_long_but_never_too_lar
     known: int, answers: int, maximum: int, asked: int
 ) -> None:
     demand = Demand(Amounts(input_tokens=known), unbounded_outputs=answers)
-    assert demand.of("tokens", maximum, output_tokens_default=50) == asked
-    assert demand.of("input_tokens", maximum, output_tokens_default=50) == known
+    applied = [Applied(make_limit(counts=counts, maximum=maximum), counts) for counts in ("tokens", "input_tokens")]
+    assert [each.cost for each in charges_of(demand, applied, output_tokens_default=50)] == [asked, known]
 
 
 def test_a_person_who_signed_in_has_no_key() -> None:
@@ -102,6 +106,15 @@ def test_a_correction_of_what_a_share_no_longer_counts_changes_nothing() -> None
     assert share.acquire(asked, 1, 120_000).refused is not None
 
 
+def limiting(settings: Settings, store: LimitStore, limit: limits_of.Limit) -> LimitService:
+    """Return the service of a process that knows one limit, and counts in *store*."""
+    assert settings.database_url is not None
+    db = Database(settings.database_url.get_secret_value(), settings.database, Dependency("database"))
+    service = LimitService(db, store, OpenLeases(), settings.limits, Metrics(CollectorRegistry()))
+    service._book = LimitBook([limit])
+    return service
+
+
 class SlowStore(LimitStore):
     """Answers when it is told to."""
 
@@ -109,14 +122,14 @@ class SlowStore(LimitStore):
         super().__init__(inner._redis, inner.health, OpenLeases(), inner._timeout_seconds)
         self.go = asyncio.Event()
         self.has_begun = asyncio.Event()
-        run = self._acquiring._flush
+        run = self._group._flush
 
         async def slowly(asked):  # type: ignore[no-untyped-def]
             self.has_begun.set()
             await self.go.wait()
             return await run(asked)
 
-        self._acquiring._flush = slowly
+        self._group._flush = slowly
 
 
 @pytest.mark.parametrize("maximum", [1, 0])
@@ -124,11 +137,8 @@ async def test_a_caller_who_leaves_before_the_answer_counts_nowhere(
     settings: Settings, limit_store: LimitStore, maximum: int
 ) -> None:
     limit = make_limit(maximum=maximum)
-    assert settings.database_url is not None
-    db = Database(settings.database_url.get_secret_value(), settings.database, Dependency("database"))
     store = SlowStore(limit_store)
-    service = LimitService(db, store, OpenLeases(), settings.limits, Metrics(CollectorRegistry()))
-    service._book = LimitBook([limit])
+    service = limiting(settings, store, limit)
     waiting = asyncio.create_task(service.acquire(PAYER, lambda _: Demand(Amounts())))
     await store.has_begun.wait()
     waiting.cancel()
@@ -144,14 +154,37 @@ async def test_a_caller_who_leaves_before_the_answer_counts_nowhere(
     await until(counts_nothing)
 
 
+class HurriedStore(LimitStore):
+    """Its answer comes at the very moment at which who waits for it leaves."""
+
+    def acquire(self, lease_id: str, charges: Sequence[Charge]) -> "asyncio.Future[Verdict]":
+        waiting = asyncio.current_task()
+        assert waiting is not None
+        asked = super().acquire(lease_id, charges)
+        asked.add_done_callback(lambda _: waiting.cancel())  # before the task is woken up
+        return asked
+
+
+@pytest.mark.parametrize("maximum", [1, 0])
+async def test_a_caller_who_leaves_as_the_answer_comes_counts_nowhere(
+    settings: Settings, limit_store: LimitStore, maximum: int
+) -> None:
+    limit = make_limit(maximum=maximum)
+    store = HurriedStore(limit_store._redis, limit_store.health, OpenLeases(), limit_store._timeout_seconds)
+    service = limiting(settings, store, limit)
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(service.acquire(PAYER, lambda _: Demand(Amounts())))
+
+    await store.close()
+    assert (await limit_store.look(charges([limit]))).standings[0].remaining == maximum
+
+
 async def test_a_place_is_given_back_once_however_often_that_is_said(
     settings: Settings, limit_store: LimitStore
 ) -> None:
     limit = make_limit(counts="tokens", maximum=100)
-    assert settings.database_url is not None
-    db = Database(settings.database_url.get_secret_value(), settings.database, Dependency("database"))
-    service = LimitService(db, limit_store, OpenLeases(), settings.limits, Metrics(CollectorRegistry()))
-    service._book = LimitBook([limit])
+    service = limiting(settings, limit_store, limit)
     demand = Demand(Amounts(input_tokens=50))
     first = await service.acquire(PAYER, lambda _: demand)
     await service.acquire(PAYER, lambda _: demand)

@@ -53,6 +53,25 @@ async def test_calls_that_arrive_together_share_one_script_run_and_each_gets_its
     assert [standing.remaining for standing in looked.standings] == [0, 96]
 
 
+async def test_a_call_that_is_over_makes_room_for_one_that_comes_with_it_in_the_same_run(
+    limit_store: LimitStore, limit_redis: Redis
+) -> None:
+    asked = [charge(make_limit(counts="concurrent", per=None, maximum=1), 1)]
+    tokens = [charge(make_limit(counts="tokens", maximum=10), 10)]
+    first = lease_of(await limit_store.acquire("first", asked + tokens), asked + tokens, "first")
+    before = await evalsha_calls(limit_redis)
+
+    limit_store.end(first, [0, -4])
+    verdict, small, large = await asyncio.gather(
+        limit_store.acquire("second", asked),
+        limit_store.acquire("third", [charge(tokens[0].limit, 4)]),
+        limit_store.acquire("fourth", [charge(tokens[0].limit, 1)]),
+    )
+
+    assert await evalsha_calls(limit_redis) == before + 1
+    assert [each.refused is None for each in (verdict, small, large)] == [True, True, False]
+
+
 async def evalsha_calls(redis: Redis) -> int:
     stats = await redis._first.client.info("commandstats")
     return int(stats.get("cmdstat_evalsha", {}).get("calls", 0))

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import error_handlers
+from app.observability.context import BODY_CAME
 from app.observability.limits import BodyLimit, HeaderLimit, TrustedHosts
 
 LIMIT = 1000
@@ -120,6 +121,56 @@ async def test_an_app_without_handlers_gets_its_large_body_refused_too(serving: 
 async def test_a_content_length_must_be_one_plain_number(watch: Any, headers: list[Any], status: int) -> None:
     answer = await run(watch.around(BodyLimit(hello, size_bytes_max=LIMIT)), headers)
     assert answer == status
+
+
+@pytest.mark.parametrize(
+    ("header", "is_here", "is_bounded"),
+    [("content-length", True, False), ("content-length", False, True), ("transfer-encoding", True, True)],
+)
+async def test_a_body_of_the_declared_size_that_is_here_is_not_counted(
+    header: str, is_here: bool, is_bounded: bool
+) -> None:
+    received: list[Receive] = []
+
+    async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
+        received.append(receive)
+
+    scope = {**scope_of([(header, "7" if header == "content-length" else "chunked")], "/"), BODY_CAME: is_here}
+    await BodyLimit(app, size_bytes_max=LIMIT)(scope, empty, empty_send)
+    assert (received[0] is not empty) == is_bounded
+
+
+async def test_a_body_that_stops_is_refused_and_a_departure_is_waited_for_without_end(watch: Any) -> None:
+    parts: list[Message] = [
+        {"type": "http.request", "body": b"x", "more_body": more_body} for more_body in (True, False)
+    ]
+    statuses: list[int] = []
+
+    async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(receive(), 0.2)
+        await hello(scope, receive, send)
+
+    async def collect(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    for arriving in (parts, parts[:1]):
+        waiting = list(arriving)
+
+        async def receive(waiting: list[Message] = waiting) -> Message:
+            return waiting.pop(0) if waiting else await asyncio.Future()
+
+        limited = watch.around(BodyLimit(reading, size_bytes_max=LIMIT, timeout_seconds=0.1))
+        async with asyncio.timeout(20):
+            await limited(scope_of([("content-length", "2")], "/"), receive, collect)
+    assert statuses == [200, 408]
+
+
+async def test_a_request_without_a_body_has_nothing_that_is_bounded(watch: Any) -> None:
+    assert await run(watch.around(BodyLimit(hello, size_bytes_max=0)), [("content-length", "0")]) == 200
 
 
 async def test_many_headers_are_refused(watch: Any) -> None:

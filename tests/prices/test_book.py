@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -13,6 +14,11 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 def price(model: str, tier: str = "default", usd: str = "1", **fields: Any) -> Price:
     row = {"model": model, "service_tier": tier, "valid_from": "2026-01-01", "source": "test", "rates": {"input": usd}}
     return price_from_row({**row, **fields})
+
+
+def dear_in_its_own_way(tier: str) -> Price:
+    rates = {"default": ("1", "9"), "flex": ("2", "8"), "priority": ("3", "7")}[tier]
+    return price("m", tier, rates=dict(zip(("input", "output"), rates, strict=True)))
 
 
 def test_an_empty_book_knows_no_price() -> None:
@@ -161,7 +167,7 @@ def test_equal_prices_of_two_sources_resolve_the_same_in_any_order() -> None:
 
 @pytest.mark.parametrize("tier", [None, "", "auto"])
 def test_a_request_without_a_tier_may_be_charged_by_any_that_has_a_price_now(tier: str | None) -> None:
-    default, flex, priority = price("m"), price("m", "flex"), price("m", "priority")
+    default, flex, priority = (dear_in_its_own_way(tier) for tier in ("default", "flex", "priority"))
     later = price("m", "ultrafast", valid_from="2027-01-01")
     possible = Book([default, flex, priority, later]).find_possible("m", tier, NOW)
     assert {of.id for of in possible} == {default.id, flex.id, priority.id}
@@ -180,8 +186,31 @@ def test_a_request_without_a_tier_may_be_charged_by_any_that_has_a_price_now(tie
     ],
 )
 def test_a_request_for_a_tier_may_be_charged_by_that_one_and_a_dear_one_as_default(tier: str, tiers: set[str]) -> None:
-    book = Book([price("m"), price("m", "flex", "0.5"), price("m", "priority", "2")])
+    book = Book([dear_in_its_own_way(tier) for tier in ("default", "flex", "priority")])
     assert {of.service_tier for of in book.find_possible("m", tier, NOW)} == tiers
+
+
+@pytest.mark.parametrize("tiers", list(permutations(["default", "flex", "priority", "ultrafast"])))
+def test_of_possible_prices_those_are_left_out_by_which_no_call_costs_the_most(tiers: tuple[str, ...]) -> None:
+    usd = {"default": "1", "flex": "0.5", "priority": "2", "ultrafast": "2"}
+    book = Book([price("m", tier, usd[tier]) for tier in tiers])
+    [dearest] = book.find_possible("m", None, NOW)
+    assert dearest.service_tier in ("priority", "ultrafast")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"context_tokens_max": 1_000},
+        {"output_tokens_max": 1_000},
+        {"per_request_usd": "1"},
+        {"long_context": {"above_input_tokens": 1_000, "rates": {"input": "9"}}},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_a_cheaper_price_of_another_extent_stays_possible(fields: dict[str, Any]) -> None:
+    cheap, dear = price("m", "flex", "0.5", **fields), price("m")
+    assert {of.id for of in Book([cheap, dear]).find_possible("m", None, NOW)} == {cheap.id, dear.id}
 
 
 def test_possible_prices_are_those_of_the_most_exact_match_that_has_any() -> None:

@@ -1,14 +1,19 @@
--- Admits calls, each against all its limits at once.
+-- Ends the places of calls that are over, and corrects what they were admitted with, now that it is known what they used;
+-- then admits calls, each against all its limits at once.
 --
 -- Invariant: what is admitted in any window of a counter is at most its limit, and a call that is refused is counted
 -- nowhere. A window is BUCKETS steps; a bucket holds what was admitted in one step, and counts until the last moment of
 -- it is a whole window ago. Concurrent calls are members of a sorted set, scored with the moment at which they expire.
+-- A counter's total stays what its buckets add up to, and no bucket goes below nothing. A bucket that is gone counts
+-- nowhere any more, so there is nothing to correct in it.
 --
--- KEYS  the counters: of each call, of each of its limits
--- ARGV  buckets, lease in ms, now in ms ("" is Redis's own clock; only tests set another);
---       then for each call: member of its leases ("": it is only looked at), number of its limits;
+-- KEYS  the counters: of each call, of each of its limits; those of the calls that are over first
+-- ARGV  buckets, lease in ms, now in ms ("" is Redis's own clock; only tests set another), number of calls that are over;
+--       then for each of these: member of its leases, moment at which it was admitted in ms, number of its limits;
+--       and for each of them: step in ms (0: a lease to end), what to add to it (may be negative);
+--       then for each call to admit: member of its leases ("": it is only looked at), number of its limits;
 --       and for each of these: step in ms (0: concurrent), limit, enforcing (1 or 0), cost
--- Returns for each call: index of the limit that refused it (0: admitted), ms until it would be admitted (UNKNOWN:
+-- Returns for each call to admit: index of the limit that refused it (0: admitted), ms until it would be admitted (UNKNOWN:
 --       when other calls end; NEVER: it asks for more than there is), now in ms; and for each limit: remaining, ms
 --       until all of it is back, 1 where a shadow limit would have refused it.
 -- Written for Redis 6.2; what it writes is replicated as effects, so it may read the clock.
@@ -71,7 +76,28 @@ local function add(key, step, counter, cost)
   counter.newest = counter.last
 end
 
-local arg, first_key, answers = 4, 0, {}
+local function correct(key, step, at, more)
+  local bucket = math.floor(at / step)
+  local counted = redis.call('HGET', key, bucket)
+  if counted then
+    more = math.max(more, -tonumber(counted))
+    redis.call('HINCRBY', key, bucket, more)
+    redis.call('HINCRBY', key, 'total', more)
+  end
+end
+
+local arg, first_key, answers = 5, 0, {}
+for _ = 1, tonumber(ARGV[4]) do
+  local member, at, count = ARGV[arg], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
+  for index = 1, count do
+    local base = arg + 3 + (index - 1) * 2
+    local step, more = tonumber(ARGV[base]), tonumber(ARGV[base + 1])
+    local key = KEYS[first_key + index]
+    if step == 0 then redis.call('ZREM', key, member) else correct(key, step, at, more) end
+  end
+  arg, first_key = arg + 3 + count * 2, first_key + count
+end
+
 while arg <= #ARGV do
   local member, count = ARGV[arg], tonumber(ARGV[arg + 1])
   local limits, refused_by, wait = {}, 0, 0
