@@ -21,7 +21,10 @@ class Inbound(NamedTuple):
 
     def value(self, name: bytes) -> str | None:
         """Return the first value of one header, None without it."""
-        return next(iter(self.values(name)), None)
+        for key, value in self.headers:
+            if key == name:
+                return value.decode("latin-1")
+        return None
 
 
 @dataclass(frozen=True, slots=True)

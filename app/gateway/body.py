@@ -145,7 +145,7 @@ def may_hide_names(body: bytes) -> bool:
 
     Text that is not English is often escaped as a whole, but nobody writes these letters so without a reason.
     """
-    return any(escape in body for escape in _ESCAPED_LETTERS)
+    return b"\\u00" in body and any(escape in body for escape in _ESCAPED_LETTERS)
 
 
 def _may_repeat(body: bytes, document: dict[str, Any], names: AbstractSet[str]) -> bool:
@@ -155,8 +155,8 @@ def _may_repeat(body: bytes, document: dict[str, Any], names: AbstractSet[str]) 
     messages = objects(document.get("messages"))
     expected = dict.fromkeys(document.keys() & names, 1)
     for name in _MESSAGE_METERED:
-        expected[name] = expected.get(name, 0) + sum(name in message for message in messages)
-    return any(body.count(_quoted(name)) > times for name, times in expected.items())
+        expected[name] = expected.get(name, 0) + len([message for message in messages if name in message])
+    return bool([name for name, times in expected.items() if body.count(_quoted(name)) > times])
 
 
 @lru_cache(maxsize=256)

@@ -219,7 +219,7 @@ class PassthroughService:
     def _settled(self, attempt: Attempt, answer: UpstreamAnswer, body: bytes) -> Answer:
         attempt.first_byte_seconds = attempt.upstream_seconds
         cost = self._parts.settlement.settle(attempt, "completed", NOTHING, answer.status)
-        headers = [*to_caller(answer.header_items()), (b"x-weir-cost-usd", usd_text(cost).encode())]
+        headers = [*to_caller(answer.raw_headers), (b"x-weir-cost-usd", usd_text(cost).encode())]
         return Answer(answer.status, headers, body)
 
     async def _refusal(self, attempt: Attempt, answer: UpstreamAnswer) -> Answer:

@@ -61,7 +61,7 @@ async def relay_plain(attempt: CallAttempt, answer: UpstreamAnswer, settlement: 
         raise error
     attempt.answered_model = bounded_text(answered.model)
     attempt.service_tier = bounded_text(answered.service_tier)
-    headers = [*to_caller(answer.header_items()), *attempt.own_headers()]
+    headers = [*to_caller(answer.raw_headers), *attempt.own_headers()]
     if attempt.record is not None and says_error(body):
         attempt.record = None  # who asks again under the same key is to be tried again
     attempt.begin_answer(answer.status, headers)
@@ -92,7 +92,7 @@ async def read_refusal(attempt: Attempt, answer: UpstreamAnswer) -> Refused:
     verdict = of_answer(answer.status, code, retry_after, should_retry(answer.headers))
     assert verdict is not None, "only called for what is no good answer"  # noqa: S101
     shown = None if document is None else body
-    return Refused(answer.status, verdict, retry_after, code, to_caller(answer.header_items()), shown)
+    return Refused(answer.status, verdict, retry_after, code, to_caller(answer.raw_headers), shown)
 
 
 def lost(attempt: Attempt, failure: UpstreamFailed, settlement: Settlement) -> Operational:
@@ -151,8 +151,9 @@ def bounded_text(value: object) -> str | None:
     """Return a name that an upstream sent, fit for the database and the logs; None for what is not text."""
     if not isinstance(value, str):
         return None
+    text = value[:_TEXT_CHARACTERS_MAX]
     # Not printable are control characters, but also what is left of a header that was no UTF-8.
-    return "".join(filter(str.isprintable, value[:_TEXT_CHARACTERS_MAX]))
+    return text if text.isprintable() else "".join(filter(str.isprintable, text))
 
 
 async def read_all(attempt: Attempt, answer: UpstreamAnswer) -> bytes:

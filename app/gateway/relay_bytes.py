@@ -28,7 +28,7 @@ def measure_of(attempt: CallAttempt, content_type: str) -> Measure | None:
 
     A web page, or a document in the place of a sound, is read.
     """
-    if isinstance(attempt.operation, Unread) and not content_type.lower().startswith(_NOT_BYTES):
+    if not content_type.lower().startswith(_NOT_BYTES) and isinstance(attempt.operation, Unread):
         return partial(attempt.operation.measured, attempt.request)
     return None
 
@@ -41,7 +41,7 @@ async def relay_bytes(attempt: Attempt, answer: UpstreamAnswer, settlement: Sett
         answer.close()
         raise
     attempt.first_byte_seconds = attempt.upstream_seconds
-    headers = [*to_caller(answer.header_items()), *attempt.own_headers()]
+    headers = [*to_caller(answer.raw_headers), *attempt.own_headers()]
     if (length := answer.headers.get("content-length")) is not None:
         headers.append((b"content-length", length.encode()))
     attempt.begin_answer(answer.status, headers)

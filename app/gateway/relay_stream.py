@@ -41,7 +41,7 @@ async def relay_stream(
     if not first:
         raise UpstreamFailed("lost", "its answer ended before it began")
     attempt.first_byte_seconds = attempt.upstream_seconds
-    headers = [*to_caller(answer.header_items()), *attempt.own_headers(), *_UNBUFFERED]
+    headers = [*to_caller(answer.raw_headers), *attempt.own_headers(), *_UNBUFFERED]
     attempt.begin_answer(HTTPStatus.OK, headers)
     return Answer(HTTPStatus.OK, headers, _relay(attempt, answer, settlement, first, keep_alive_seconds))
 
@@ -56,21 +56,20 @@ async def _relay(
     try:
         while data != b"":
             if data and (piece := stream.feed(data)):
-                await settlement.keep(attempt, stream.take_stored())
+                if stored := stream.take_stored():
+                    await settlement.keep(attempt, stored)
                 yield attempt.recorded(piece)
                 spoke_at = monotonic_seconds()
             elif monotonic_seconds() - spoke_at >= keep_alive_seconds:  # perhaps there is a part of an event
                 yield _KEEP_ALIVE  # between two events: only whole ones are relayed
                 spoke_at = monotonic_seconds()
-            data = await _read_soon(attempt, answer, max(0.0, spoke_at + keep_alive_seconds - monotonic_seconds()))
+            data = await _read_soon(attempt, answer, spoke_at + keep_alive_seconds)
         if piece := stream.finish():
             yield attempt.recorded(piece)
         if not stream.is_done:
             raise BrokenStream("a stream that ended without its last event")
     except (BrokenStream, UpstreamFailed) as failure:
-        if not stream.is_done:
-            error = broken(attempt, failure)
-            attempt.failed(of_failure("lost", is_after_head=True), monotonic_seconds())
+        error = _failed(attempt, stream, failure)
     except BaseException:  # the client left, or Weir stops and the grace period is over
         _settle(attempt, stream, settlement, "completed" if stream.is_done else "client_left")
         raise
@@ -90,12 +89,21 @@ async def read_some(attempt: Attempt, answer: UpstreamAnswer) -> bytes:
         attempt.upstream_seconds += monotonic_seconds() - started
 
 
-async def _read_soon(attempt: Attempt, answer: UpstreamAnswer, patience_seconds: float) -> bytes | None:
+async def _read_soon(attempt: Attempt, answer: UpstreamAnswer, until: float) -> bytes | None:
+    """Return the same, or None when nothing came *until* then, on the monotonic clock."""
     started = monotonic_seconds()
     try:
-        return await answer.read_soon(patience_seconds)
+        return await answer.read_soon(max(0.0, until - started))
     finally:
         attempt.upstream_seconds += monotonic_seconds() - started
+
+
+def _failed(attempt: Attempt, stream: EventStream, failure: BrokenStream | UpstreamFailed) -> Operational | None:
+    """Tell the upstream's health of *failure*, and return what the caller is told; None after a whole stream."""
+    if stream.is_done:
+        return None
+    attempt.failed(of_failure("lost", is_after_head=True), monotonic_seconds())
+    return broken(attempt, failure)
 
 
 def broken(attempt: Attempt, failure: BrokenStream | UpstreamFailed) -> Operational:

@@ -183,9 +183,10 @@ class Settlement:
         if attempt.operation.is_free:
             return _FREE
         target = attempt.target
-        models = (attempt.answered_model or target.model, target.model, target.sent_model)
-        variants = [f"{model}/{variant}" for model in models for variant in attempt.request.variants]
-        return self._prices.charge((*variants, *models), attempt.service_tier, usage, attempt.started_at)
+        models: tuple[str, ...] = (attempt.answered_model or target.model, target.model, target.sent_model)
+        if variants := attempt.request.variants:
+            models = (*[f"{model}/{variant}" for model in models for variant in variants], *models)
+        return self._prices.charge(models, attempt.service_tier, usage, attempt.started_at)
 
 
 def _flags(attempt: Attempt, charge: Charge) -> tuple[str, ...]:
@@ -198,7 +199,8 @@ def _flags(attempt: Attempt, charge: Charge) -> tuple[str, ...]:
 
 
 def _other_units(usage: Usage) -> dict[str, int] | None:
-    return {name: count for name, count in zip(_OTHERS, _counts_of_others(usage), strict=True) if count} or None
+    counts = _counts_of_others(usage)
+    return {name: count for name, count in zip(_OTHERS, counts, strict=True) if count} if any(counts) else None
 
 
 def _us(seconds: float) -> int:

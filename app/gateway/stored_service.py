@@ -68,7 +68,7 @@ class StoredService:
         try:
             path = call.path + (inbound.query and f"?{inbound.query}")
             answer = await self._send(upstream, call.method, path, inbound, context, call.body)
-            headers = to_caller(answer.header_items())
+            headers = to_caller(answer.raw_headers)
             if answer.headers.get("content-type", "").lower().startswith(_EVENT_STREAM):
                 return Answer(answer.status, [*headers, *_UNBUFFERED], _relay(answer, upstream.name, context))
             body = await _read_all(answer, upstream.name)
@@ -102,7 +102,7 @@ class StoredService:
                     answer = await self._send(upstream, "GET", fetch, inbound, context, None)
                     body = await _read_all(answer, upstream.name)
                     if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
-                        return Answer(answer.status, to_caller(answer.header_items()), body)
+                        return Answer(answer.status, to_caller(answer.raw_headers), body)
                     ids = scan.take(json_object(body) or {})
                     scan.keep(await self._custody.owned(project_id, upstream.name, ids))
         finally:

@@ -38,15 +38,17 @@ class BrokenStream(Exception):
 class EventStream(ABC):
     """What has been learned of one stream: feed it bytes, relay what it gives back.
 
-    What was relayed is kept, a few kilobytes at a time, so that it can be counted if the stream ends without saying
-    what it used. A dialect says which bytes are notable, which end a whole stream, and what an event means.
+    What was relayed is kept, a few kilobytes at a time, until the stream says what it used: if it ends without, that
+    is counted. A dialect says which bytes are notable, which end a whole stream, and what an event means.
     """
 
-    NOTABLE: ClassVar[re.Pattern[bytes]]
-    """In every event that `learn` has to see. A quote inside a JSON string is always escaped, so a pattern with quotes
-    cannot be met in what a model wrote; nor can a line break, so what starts a line starts an event's line."""
+    NOTABLE: tuple[re.Pattern[bytes], ...]
+    """One of them is in every event that `learn` has to see, and in that which ends the stream. A quote inside a JSON
+    string is always escaped, so a pattern with quotes cannot be met in what a model wrote. All that is relayed is
+    searched for each: fast for one that begins with a certain byte, several times slower with a choice of them."""
     END: ClassVar[re.Pattern[bytes]]
-    """In the event that ends a stream as it should."""
+    """Only in the event that ends a stream as it should. A model writes no line breaks inside a JSON string either, so
+    what starts a line starts an event's line."""
     EVENT_BYTES_MAX: ClassVar[int] = 16_777_216
 
     def __init__(self) -> None:
@@ -83,23 +85,15 @@ class EventStream(ABC):
 
         Raises BrokenStream when an event does not end within `EVENT_BYTES_MAX`.
         """
-        # What waits for its end was searched already, and is only appended to: an event may be a picture.
-        searched = max(0, len(self._pending) - _EVENT_END_BYTES + 1)
-        self._pending += data
-        ends = (at + len(end) for end in _EVENT_ENDS if (at := self._pending.rfind(end, searched)) >= 0)
-        end = max(ends, default=0)
-        if not end:
-            if len(self._pending) > self.EVENT_BYTES_MAX:
-                raise BrokenStream(f"an event longer than {self.EVENT_BYTES_MAX} bytes")
-            return b""
-        block = bytes(self._pending[:end])
-        del self._pending[:end]
-        if self.NOTABLE.search(block):
-            block = self._read(block)
-        self._relayed += block
-        if len(self._relayed) > _RELAYED_BYTES_MAX:
-            self._pack_relayed()
-        self.is_done = self.is_done or self.END.search(block) is not None
+        block = data if not self._pending and data.endswith(_EVENT_ENDS) else self._whole_events(data)
+        for pattern in self.NOTABLE:
+            if pattern.search(block):
+                block = self._read(block)
+                break
+        if self.usage is None:
+            self._relayed += block
+            if len(self._relayed) > _RELAYED_BYTES_MAX:
+                self._pack_relayed()
         return block
 
     def finish(self) -> bytes:
@@ -113,18 +107,41 @@ class EventStream(ABC):
         return self.stored[taken:]
 
     def relayed_tokens(self) -> int:
-        """Return about how many tokens were relayed: at least one for each event with text in it."""
+        """Return about how many tokens were relayed if `usage` does not say: at least one for each event with text."""
+        if self.usage is not None:
+            return 0
         self._count_relayed()
         return self._counted_tokens
 
+    def _whole_events(self, data: bytes) -> bytes:
+        """Return what ends with *data* of what has come; the rest waits for its end."""
+        # What waits was searched already, and is only appended to: an event may be a picture.
+        searched = max(0, len(self._pending) - _EVENT_END_BYTES + 1)
+        self._pending += data
+        ends = (at + len(end) for end in _EVENT_ENDS if (at := self._pending.rfind(end, searched)) >= 0)
+        end = max(ends, default=0)
+        if not end and len(self._pending) > self.EVENT_BYTES_MAX:
+            raise BrokenStream(f"an event longer than {self.EVENT_BYTES_MAX} bytes")
+        block = bytes(self._pending[:end])
+        del self._pending[:end]
+        return block
+
     def _read(self, block: bytes) -> bytes:
-        """Learn from the events of *block* and return those to relay."""
+        """Learn from the notable events of *block* and return what of it is to be relayed."""
         kept = []
-        for event in _events(block):
-            document = _parse(event) if self.NOTABLE.search(event) else None
+        read_to = 0
+        for at in sorted(found.start() for pattern in self.NOTABLE for found in pattern.finditer(block)):
+            if at < read_to:  # in the same event as the one before
+                continue
+            start, end = _event_around(block, at, read_to)
+            kept.append(block[read_to:start])
+            event = block[start:end]
+            document = _parse(event)
             if document is None or self.learn(document):
                 kept.append(event)
-        return b"".join(kept)
+                self.is_done = self.is_done or self.END.search(event) is not None
+            read_to = end
+        return b"".join((*kept, block[read_to:]))
 
     def _pack_relayed(self) -> None:
         if len(self._relayed) > _PACKED_BYTES_MAX or len(self._packed) == _PACKED_MAX:
@@ -147,6 +164,13 @@ def _events(block: bytes) -> list[bytes]:
     """Return the events of *block*, each with the empty line that ends it; *block* ends with one."""
     ends = [0, *(gap.end() for gap in _BETWEEN_EVENTS.finditer(block))]
     return [block[start:end] for start, end in pairwise(ends)]
+
+
+def _event_around(block: bytes, at: int, since: int) -> tuple[int, int]:
+    """Return where the event begins and ends that *at* is in, in a *block* where another one ends at *since*."""
+    starts = (before + len(end) for end in _EVENT_ENDS if (before := block.rfind(end, since, at)) >= 0)
+    gap = _BETWEEN_EVENTS.search(block, at)
+    return max(starts, default=since), gap.end() if gap else len(block)
 
 
 def _parse(event: bytes) -> dict[str, Any] | None:

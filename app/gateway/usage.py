@@ -47,10 +47,12 @@ def detail(details: object, name: str, default: object = 0) -> object:
     return default if value is None else value
 
 
-def usage_of(reported: Mapping[str, object], others: Usage = _NOTHING) -> Usage | None:
+def usage_of(reported: Mapping[str, Any], others: Usage = _NOTHING) -> Usage | None:
     """Return the counts that were *reported* beside *others*; None when one is no count, or more than can be true."""
-    counts = {name: count for name, count in reported.items() if type(count) is int and 0 <= count <= TOKENS_MAX}
-    return others._replace(**counts) if len(counts) == len(reported) else None
+    for count in reported.values():
+        if type(count) is not int or not 0 <= count <= TOKENS_MAX:
+            return None
+    return others._replace(**reported)
 
 
 def input_tokens(request: object) -> int:
@@ -64,13 +66,14 @@ def input_tokens(request: object) -> int:
         value = left.pop()
         if isinstance(value, str):
             tokens += text_tokens(value.encode())
-        elif isinstance(value, list):
-            left.extend(value)
-        elif isinstance(value, dict) and value.get("type") in _MEDIA:
-            tokens += _MEDIA_TOKENS
         elif isinstance(value, dict):
-            left.extend(value)
-            left.extend(value.values())
+            if value.get("type") in _MEDIA:
+                tokens += _MEDIA_TOKENS
+            else:
+                left += value
+                left += value.values()
+        elif isinstance(value, list):
+            left += value
     return tokens
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 SCOPE_KEY: Final = "weir.call"
+BODY_CAME: Final = "weir.body_came"
+"""True in a scope once the whole body has come: nobody has to wait for it with a clock in hand. Unset is not known."""
 QUIET_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """What probes and scrapers ask for: logged at debug, not measured, not traced, whatever the Host header."""
 

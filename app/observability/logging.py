@@ -1,15 +1,19 @@
 """Structured logs on standard output: one JSON object a line, or one readable line on a terminal.
 
-Our own lines go straight to the stream; the standard library's join them through a handler. Nothing is written
-unredacted, and nothing that goes wrong here may stop the call that is being logged.
+Our own lines go straight to the stream, those of calls a moment later; the standard library's join them through a
+handler. Nothing is written unredacted, and nothing that goes wrong here may stop the call that is being logged.
 """
 
+import asyncio
+import atexit
 import json
 import logging
 import os
 import sys
 import threading
 import traceback
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, BinaryIO, Final, Protocol
 
 import orjson
@@ -22,38 +26,69 @@ from app.observability.redaction import REDACTED, is_secret_name, redact_text, r
 from app.setting_groups import Log
 
 _TRACEBACK_CHARACTERS_MAX: Final = 20_000
-_NUMBER_TYPES: Final = frozenset({int, float, bool, type(None)})
+_PLAIN_TYPES: Final = frozenset({int, float, bool, type(None), datetime})
+"""What holds no secret."""
+_GATHERING_SECONDS: Final = 0.05
+_GATHERED_LINES_MAX: Final = 256
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 # These bring handlers of their own.
 _TAKEN_OVER: Final = ("uvicorn", "uvicorn.error", "gunicorn", "gunicorn.error", "alembic")
 
 
 class LineWriter:
-    """Writes whole lines to *stream*; unlike structlog's BytesLogger it does not mind that nobody reads them."""
+    """Writes whole lines to *stream* in their order; a stream that is closed, broken or absent loses them.
 
-    def __init__(self, stream: BinaryIO | None) -> None:
+    Only a process that is killed loses others: the lines of its last *gathering_seconds* that could wait.
+    """
+
+    def __init__(self, stream: BinaryIO | None, gathering_seconds: float = 0.0) -> None:
         self._stream = stream
+        self._gathering_seconds = gathering_seconds
         self._lock = threading.Lock()
+        self._gathered: list[bytes] = []
 
     def msg(self, line: bytes) -> None:
-        """Write *line* and a newline at once; a stream that is closed, broken or absent loses it."""
-        if self._stream is None:
-            return
-        try:
-            with self._lock:
-                self._stream.write(line + b"\n")
-                self._stream.flush()
-        except (OSError, ValueError):
-            pass
+        """Write *line*, and what was gathered before it, at once."""
+        with self._lock:
+            self._gathered.append(line)
+        self.flush()
 
     debug = info = warning = error = critical = msg
+
+    def soon(self, line: bytes) -> None:
+        """Write *line* within *gathering_seconds*, as one piece with all others of that time.
+
+        To wake up whoever reads them costs more than a line itself.
+        """
+        with self._lock:
+            self._gathered.append(line)
+            count = len(self._gathered)
+        if self._gathering_seconds == 0 or count >= _GATHERED_LINES_MAX:
+            self.flush()
+        elif count == 1:
+            try:
+                asyncio.get_running_loop().call_later(self._gathering_seconds, self.flush)
+            except RuntimeError:  # nothing runs here that would come back to it
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        with self._lock:
+            lines, self._gathered = self._gathered, []
+            if self._stream is None or not lines:
+                return
+            try:
+                self._stream.write(b"\n".join(lines) + b"\n")
+                self._stream.flush()
+            except (OSError, ValueError):
+                pass
 
 
 class Logger(FilteringBoundLogger, Protocol):
     """structlog's logger for one level, and a short way for the one line that every call writes."""
 
     def line(self, level: str, fields: EventDict) -> None:
-        """Write *fields*, which are changed on the way, if *level* is written at all."""
+        """Write *fields*, if *level* is written at all; a warning at once, and what is less within a moment."""
 
 
 class StdlibHandler(logging.Handler):
@@ -76,30 +111,31 @@ class StdlibHandler(logging.Handler):
 
 
 def build_logger(settings: Log, stream: BinaryIO | None = None) -> Logger:
-    """Return a logger that writes to *stream*, standard output unless one is given."""
-    writer, options = _parts(settings, stream)
+    """Return a logger that writes to *stream*, standard output unless one is given, each line at once."""
+    writer, options = _parts(settings, stream, gathering_seconds=0.0)
     logger: Logger = structlog.wrap_logger(writer, **options).bind()
     return logger
 
 
 def configure(settings: Log, stream: BinaryIO | None = None) -> Logger:
     """Return the process's logger, which `structlog.get_logger` gives to every module from now on."""
-    writer, options = _parts(settings, stream)
+    writer, options = _parts(settings, stream, _GATHERING_SECONDS)
+    atexit.register(writer.flush)
     structlog.configure(logger_factory=lambda *_: writer, cache_logger_on_first_use=False, **options)
     logger: Logger = structlog.get_logger().bind()
     return logger
 
 
-def _parts(settings: Log, stream: BinaryIO | None) -> tuple[LineWriter, dict[str, Any]]:
+def _parts(settings: Log, stream: BinaryIO | None, gathering_seconds: float) -> tuple[LineWriter, dict[str, Any]]:
     target = stream if stream is not None else getattr(sys.stdout, "buffer", None)
     is_terminal = target is not None and target.isatty()
     is_console = settings.format == "console" or (settings.format == "auto" and is_terminal)
     renderer: Processor = (
         ConsoleRenderer(in_colour=is_terminal and "NO_COLOR" not in os.environ) if is_console else render_json
     )
-    return LineWriter(target), {
+    return LineWriter(target, gathering_seconds), {
         "processors": [stamp, redact, renderer],
-        "wrapper_class": _logger_class(_LEVELS[settings.level]),
+        "wrapper_class": _logger_class(_LEVELS[settings.level], renderer),
         "context_class": dict,
     }
 
@@ -136,15 +172,21 @@ def stamp(_logger: object, level: str, event: EventDict) -> EventDict:
 def redact(_logger: object, _level: str, event: EventDict) -> EventDict:
     """Return *event* without secrets: by the names of its fields and by how their values look."""
     for name, value in event.items():
-        if is_secret_name(name):
-            event[name] = REDACTED
-        elif type(value) is str:
+        if type(value) is str:
             # An identifier has none of the punctuation that every pattern needs.
             if not value.isidentifier():
                 event[name] = redact_text(value)
-        elif type(value) not in _NUMBER_TYPES:
+        elif type(value) not in _PLAIN_TYPES:
             event[name] = redact_value(value)
+    for name in _secret_names(tuple(event)):
+        event[name] = REDACTED
     return event
+
+
+@lru_cache(maxsize=256)
+def _secret_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which of the fields of a line are secret; the lines of one place have the same fields every time."""
+    return tuple(filter(is_secret_name, names))
 
 
 def render_json(_logger: object, _level: str, event: EventDict) -> bytes:
@@ -155,15 +197,15 @@ def render_json(_logger: object, _level: str, event: EventDict) -> bytes:
         return json.dumps(event, default=_plain).encode()
 
 
-def _logger_class(level_min: int) -> type[BindableLogger]:
+def _logger_class(level_min: int, render: Processor) -> type[BindableLogger]:
     class LineLogger(structlog.make_filtering_bound_logger(level_min)):  # type: ignore[misc]
         def line(self, level: str, fields: EventDict) -> None:
             # The usual methods copy the fields four times, which costs as much as writing them.
-            if _LEVELS[level] >= level_min:
-                line: Any = fields
-                for processor in self._processors:
-                    line = processor(self._logger, level, line)
-                self._logger.msg(line)
+            if _LEVELS[level] < level_min:
+                return
+            line = redact(None, level, {"timestamp": utc_now(), "level": level, **fields})
+            write = self._logger.soon if _LEVELS[level] < logging.WARNING else self._logger.msg
+            write(render(None, level, line))
 
     return LineLogger
 

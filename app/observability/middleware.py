@@ -3,7 +3,8 @@
 Pure ASGI, as it runs on every call. It must never log a header, a query string or a body.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -52,8 +53,7 @@ class CallMiddleware:
         call = CallContext(_request_id(scope), monotonic_seconds(), scope.get("method", "GET"), scope["path"])
         call.address = scope["client"][0] if scope.get("client") else None
         scope[SCOPE_KEY] = call
-        receive = _watched_receive(call, receive)
-        send = _watched_send(call, send)
+        receive, send = partial(_receive, call, receive), partial(_send, call, send)
         self._tracer.start_call(call, scope)
         try:
             await self.app(scope, receive, send)
@@ -92,33 +92,29 @@ class CallMiddleware:
         self._logger.line("info", _fields(call, duration_seconds))
 
 
-def _watched_receive(call: CallContext, receive: Receive) -> Receive:
-    async def receive_watched() -> Message:
-        message = await receive()
-        if message["type"] == "http.disconnect" and not call.answered:
-            call.client_left = True
-        return message
-
-    return receive_watched
+async def _receive(call: CallContext, receive: Receive) -> Message:
+    """Return the next message of the client, and note it if the client leaves."""
+    message = await receive()
+    if message["type"] == "http.disconnect" and not call.answered:
+        call.client_left = True
+    return message
 
 
-def _watched_send(call: CallContext, send: Send) -> Send:
-    async def send_watched(message: Message) -> None:
-        kind = message["type"]
-        if kind in _STARTS:
-            call.status = message.get("status", _SWITCHING_PROTOCOLS)
-            message["headers"] = with_weir_headers(message.get("headers", []), call.request_id, call.path)
-        elif kind == "websocket.send":
-            call.bytes_sent += len(message.get("text") or message.get("bytes") or "")
-        elif kind in _BODIES:
-            size_bytes = len(message.get("body", b""))
-            if size_bytes and call.first_byte_seconds is None:
-                call.first_byte_seconds = monotonic_seconds() - call.started_seconds
-            call.bytes_sent += size_bytes
-            call.answered = not message.get("more_body", False)
-        await send(message)
-
-    return send_watched
+def _send(call: CallContext, send: Send, message: Message) -> Awaitable[None]:
+    """Note what is sent, and send it: a head with the headers of every answer."""
+    kind = message["type"]
+    if kind in _STARTS:
+        call.status = message.get("status", _SWITCHING_PROTOCOLS)
+        message["headers"] = with_weir_headers(message.get("headers", []), call.request_id, call.path)
+    elif kind == "websocket.send":
+        call.bytes_sent += len(message.get("text") or message.get("bytes") or "")
+    elif kind in _BODIES:
+        size_bytes = len(message.get("body", b""))
+        if size_bytes and call.first_byte_seconds is None:
+            call.first_byte_seconds = monotonic_seconds() - call.started_seconds
+        call.bytes_sent += size_bytes
+        call.answered = not message.get("more_body", False)
+    return send(message)
 
 
 def _request_id(scope: Scope) -> str:
@@ -142,7 +138,7 @@ def _fields(call: CallContext, duration_seconds: float) -> dict[str, Any]:
         "bytes_sent": call.bytes_sent,
     }
     known = zip(_OPTIONAL_FIELDS, _optional_values(call), strict=True)
-    fields.update([(name, value) for name, value in known if value is not None])
+    fields |= {name: value for name, value in known if value is not None}
     if call.client_left:
         fields["client_left"] = True
     if call.streamed:

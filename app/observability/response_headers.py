@@ -26,21 +26,16 @@ _DOCS_POLICY: Final = (
 
 
 def with_weir_headers(headers: RawHeaders, request_id: str, path: str) -> RawHeaders:
-    """Return *headers* with Weir's own; an answer's own `cache-control` and `content-security-policy` stay."""
+    """Return *headers* with Weir's own; an answer's own `cache-control` and `content-security-policy` stay.
+
+    Names are in lower case everywhere in Weir, as ASGI has it.
+    """
+    names = {name for name, _ in headers}
     complete = [(b"x-request-id", request_id.encode("latin-1")), *_ALWAYS]
-    stored = policed = False
-    for header in headers:
-        name = header[0].lower()
-        if name in _REPLACED:
-            continue
-        complete.append(header)
-        if name == b"cache-control":
-            stored = True
-        elif name == b"content-security-policy":
-            policed = True
-    if not stored:
+    complete += headers if names.isdisjoint(_REPLACED) else [each for each in headers if each[0] not in _REPLACED]
+    if b"cache-control" not in names:
         complete.append(_NO_STORE)
-    if not policed:
+    if b"content-security-policy" not in names:
         complete.append(_DOCS_POLICY if _is_docs(path) else _POLICY)
     return complete
 

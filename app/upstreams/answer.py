@@ -1,6 +1,6 @@
 """An upstream's answer as the rest of Weir sees it, whatever HTTP client brought it."""
 
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -10,10 +10,9 @@ class UpstreamAnswer(Protocol):
 
     status: int
     headers: Mapping[str, str]
-    """By name, whatever its case; the first of repeated ones."""
-
-    def header_items(self) -> Iterable[tuple[str, str]]:
-        """Return the headers in order, repeated ones too."""
+    """By name in lower case; the first of repeated ones."""
+    raw_headers: Sequence[tuple[bytes, bytes]]
+    """As they came, in order, repeated ones too; names in lower case."""
 
     def read_some(self) -> Awaitable[bytes]:
         """Return the next bytes of the body, b"" at its end; raises UpstreamFailed."""

@@ -15,9 +15,10 @@ from app.upstreams.failure import UpstreamFailed
 _HEAD_SIZE_BYTES_MAX: Final = 32_768
 _TOO_LONG: Final = f"its answer has a head of more than {_HEAD_SIZE_BYTES_MAX} bytes"
 _UNREAD_BYTES_MAX: Final = 65_536
-"""Of a body; with more the upstream has to wait until somebody has read."""
+"""Of a body, as it was sent; with more the upstream has to wait until somebody has read."""
 _OK: Final = 200
 _WITHOUT_BODY: Final = frozenset({204, 304})
+_TELL_THE_END: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Connection(asyncio.Protocol):
@@ -27,6 +28,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
         self._waiter: asyncio.Future[None] | None = None
+        self._waits_until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._room: asyncio.Future[None] | None = None
         self._is_full = False
         self.on_lost: Callable[[Connection], object] | None = None
@@ -35,14 +38,15 @@ class Connection(asyncio.Protocol):
         self.is_ended = True
 
     def _begin(self, *, has_body: bool) -> None:
-        self._parser = HttpResponseParser(self)
         self._has_body = has_body
         self._head_size_bytes = 0
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        """Of the answer, in order, once `has_head`."""
+        """Of the answer, in order, names in lower case, once `has_head`."""
         self.has_head = False
         self._pieces: list[bytes] = []
+        self.on_body: Callable[[bytes], object] = self._pieces.append if has_body else _drop
+        """Takes a piece of the body from the parser: one for each event of a stream, so nothing more is done then."""
         self._unread_bytes = 0
         self._is_paused = False
         self._ends_with_connection = False
@@ -50,6 +54,7 @@ class Connection(asyncio.Protocol):
         self.is_ended = False
         """The whole answer has come."""
         self._error: UpstreamFailed | None = None
+        self._parser = HttpResponseParser(self)  # which asks here and now what it is to call
 
     @property
     def is_reusable(self) -> bool:
@@ -90,20 +95,33 @@ class Connection(asyncio.Protocol):
             raise self._error
         return self.has_head
 
-    async def wait(self, until: float) -> None:
-        """Wait until something has come, or happened, or it is *until* by the event loop's clock."""
+    def news(self, until: float) -> asyncio.Future[None]:
+        """Return what is done once something has come, or happened, or it is *until* by the event loop's clock."""
         self._waiter = self._loop.create_future()
-        timer = self._loop.call_at(until, self.wake)
-        try:
-            await self._waiter
-        finally:
-            timer.cancel()
-            self._waiter = None
+        self._waits_until = until
+        # One timer outlives many waits, as most end long before it: to make and cancel one for each would cost more.
+        if self._timer is None or self._timer.when() > until:
+            self._set_timer()
+        return self._waiter
 
     def wake(self) -> None:
         """Have whoever waits look again."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._waits_until, self._look_at_clock)
+
+    def _look_at_clock(self) -> None:
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._loop.time() >= self._waits_until:
+            self.wake()
+        else:
+            self._set_timer()
 
     def close(self) -> None:
         """Close the connection at once, which tells the upstream to stop."""
@@ -134,11 +152,12 @@ class Connection(asyncio.Protocol):
             self._head_size_bytes += len(data)
             if self._head_size_bytes > _HEAD_SIZE_BYTES_MAX:
                 self._fail(_TOO_LONG)
-        elif self._unread_bytes > _UNREAD_BYTES_MAX and not self._is_paused and not self.is_ended:
+            return
+        self._unread_bytes += len(data)
+        if self._pieces and self._unread_bytes > _UNREAD_BYTES_MAX and not self._is_paused and not self.is_ended:
             self._is_paused = True
             self._transport.pause_reading()
-        if self.has_head:
-            self.wake()
+        self.wake()
 
     def pause_writing(self) -> None:
         """Note that the upstream does not take more for now."""
@@ -152,6 +171,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that there is no connection any more."""
         self._is_kept = False
+        if self._timer is not None:
+            self._timer.cancel()
         if self.is_ended:
             if self.on_lost is not None:
                 self.on_lost(self)
@@ -168,7 +189,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a header; those that follow a body are dropped."""
         if not self.has_head:
-            self.headers.append((name, value))
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Note that the head is here; one that is only informational is dropped (RFC 9110, section 15.2)."""
@@ -176,21 +197,17 @@ class Connection(asyncio.Protocol):
         if status < _OK:
             self.headers.clear()
             return
-        if sum(len(name) + len(value) for name, value in self.headers) > _HEAD_SIZE_BYTES_MAX:
+        size_bytes, says_length = 0, False
+        for name, value in self.headers:
+            size_bytes += len(name) + len(value)
+            says_length = says_length or name in _TELL_THE_END
+        if size_bytes > _HEAD_SIZE_BYTES_MAX:
             raise ValueError(_TOO_LONG)
         self.status = status
         self.has_head = True
-        names = {name.lower() for name, _ in self.headers}
-        has_body = self._has_body and status not in _WITHOUT_BODY
-        self._ends_with_connection = has_body and not names & {b"content-length", b"transfer-encoding"}
+        self._ends_with_connection = self._has_body and status not in _WITHOUT_BODY and not says_length
         if not self._has_body:
             self.is_ended, self._is_kept = True, False  # the parser waits for a body all the same
-
-    def on_body(self, data: bytes) -> None:
-        """Keep a piece of the body."""
-        if not self.is_ended:
-            self._pieces.append(data)
-            self._unread_bytes += len(data)
 
     def on_message_complete(self) -> None:
         """Note that the answer is whole."""
@@ -213,3 +230,7 @@ class Connection(asyncio.Protocol):
     def _make_room(self) -> None:
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
+
+
+def _drop(_data: bytes) -> None:
+    """Do nothing with what follows a head that has no body."""

@@ -12,23 +12,23 @@ _TO_UPSTREAM_PREFIX: Final = "x-stainless-"
 
 _TO_CALLER: Final = frozenset(
     {
-        "accept-ranges",
-        "content-disposition",
-        "content-language",
-        "content-range",
-        "content-type",
-        "etag",
-        "last-modified",
-        "openai-model",
-        "openai-poll-after-ms",
-        "openai-processing-ms",
-        "openai-version",
-        "retry-after",
-        "retry-after-ms",
-        "x-should-retry",
+        b"accept-ranges",
+        b"content-disposition",
+        b"content-language",
+        b"content-range",
+        b"content-type",
+        b"etag",
+        b"last-modified",
+        b"openai-model",
+        b"openai-poll-after-ms",
+        b"openai-processing-ms",
+        b"openai-version",
+        b"retry-after",
+        b"retry-after-ms",
+        b"x-should-retry",
     }
 )
-_TO_CALLER_PREFIX: Final = "x-ratelimit-"
+_TO_CALLER_PREFIX: Final = b"x-ratelimit-"
 
 
 def to_upstream(
@@ -49,12 +49,6 @@ def to_upstream(
     return result
 
 
-def to_caller(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """Return what an upstream's answer may show to the caller, as raw ASGI headers."""
-    result = []
-    for name, value in headers:
-        lower = name.lower()
-        if lower in _TO_CALLER or lower.startswith(_TO_CALLER_PREFIX):
-            # As it came: what is not UTF-8 was decoded to surrogates.
-            result.append((lower.encode(), value.encode(errors="surrogateescape")))
-    return result
+def to_caller(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return what the caller may see of an upstream's raw headers, whose names are in lower case."""
+    return [header for header in headers if header[0] in _TO_CALLER or header[0].startswith(_TO_CALLER_PREFIX)]

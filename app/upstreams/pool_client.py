@@ -12,12 +12,11 @@ from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
 
 from aiohappyeyeballs import start_connection
-from aiohttp.abc import AbstractResolver
-from aiohttp.resolver import ThreadedResolver
 
 from app.upstreams.connection_client import Connection
 from app.upstreams.failure import UpstreamFailed
 from app.upstreams.keep_alive import make_socket
+from app.upstreams.name_client import Resolver, SystemResolver
 
 _IDLE_SECONDS_MAX: Final = 15.0
 _NAME_SECONDS: Final = 60.0
@@ -43,10 +42,10 @@ class _Name(NamedTuple):
 class Pool:
     """Connections, of which *connections_max* can be in use at once."""
 
-    def __init__(self, connections_max: int, resolver: AbstractResolver | None = None) -> None:
+    def __init__(self, connections_max: int, resolver: Resolver | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._connections_max = connections_max
-        self._resolver = resolver or ThreadedResolver()
+        self._resolver = resolver or SystemResolver()
         self._slots = asyncio.Semaphore(connections_max)
         self._idle: dict[Origin, dict[Connection, float]] = {}
         """And since when, the oldest first."""

@@ -33,7 +33,7 @@ from app.upstreams.health import Health
 from app.upstreams.model_list import alias_object, named
 from app.upstreams.providers.registry import address, credential_headers
 from app.upstreams.retry_budget import repeats_silently
-from app.upstreams.routing import Plan, Target, Upstream, plan
+from app.upstreams.routing import Plan, Target, Upstream
 from app.upstreams.ticket import Ticket
 from app.upstreams.tries import Tries, TryRules, nowhere
 
@@ -89,11 +89,10 @@ class UpstreamService:
 
         Raises NoUpstream or ModelNotFound.
         """
-        upstreams = self._directory.upstreams
-        found = plan(upstreams, [model, *filter(allows, self._calls.fallback_models.get(model, ()))])
+        found = self._directory.plan((model, *filter(allows, self._calls.fallback_models.get(model, ()))))
         if found is not None:
             return found
-        if all(upstream.name == "simulator" for upstream in upstreams):
+        if all(upstream.name == "simulator" for upstream in self._directory.upstreams):
             raise NoUpstream(
                 f"No upstream is configured for the model '{model}'. Set OPENAI_API_KEY and start Weir again, or add "
                 "an upstream at /v1/gateway/upstreams; until then only models of the built-in simulator, such as "

@@ -5,7 +5,6 @@ budget's. There are no attempts after the first byte of an answer.
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -49,13 +48,10 @@ class Tries:
         self._health = health
         self._rules = rules
         self._random = random
-        self._tried: Counter[str] = Counter()
-        self._targets_tried: set[tuple[str, str]] = set()
-
-    @property
-    def is_choice(self) -> bool:
+        self.is_choice = len(plan.targets) > 1
         """Whether there is more than one upstream to choose from."""
-        return len(self._plan.targets) > 1
+        self._tried: dict[str, int] = {}
+        self._targets_tried: set[tuple[str, str]] = set()
 
     @property
     def forbids_sdk_retry(self) -> bool:
@@ -86,7 +82,8 @@ class Tries:
 
     def _note(self, target: Target) -> None:
         self._targets_tried.add(_key(target))
-        self._tried[target.upstream.name] += 1
+        name = target.upstream.name
+        self._tried[name] = self._tried.get(name, 0) + 1
 
     def has_elsewhere(self, now: float) -> bool:
         """Tell whether there is an upstream left that is ready."""
@@ -99,7 +96,7 @@ class Tries:
             elsewhere = self.order(now).targets
             if elsewhere:
                 return Next(elsewhere[0], 0.0, is_again=False)
-        tried = self._tried[target.upstream.name]
+        tried = self._tried.get(target.upstream.name, 0)
         if verdict.again and tried < attempts_allowed(self._rules.sdk_retry_count, self._rules.attempts_max):
             closed_seconds = self._health.standing(target, now).until - now  # its breaker may just have opened
             pause = max(closed_seconds, backoff_seconds(tried, retry_after_seconds, self._random))

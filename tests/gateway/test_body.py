@@ -144,7 +144,7 @@ async def test_a_caller_who_leaves_in_the_middle_of_its_body_is_not_heard(weir: 
 
     async with weir.openai() as client:  # whoever comes next is served
         await client.chat.completions.create(model="sim-small", messages=[{"role": "user", "content": "Hello."}])
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     assert call.ending == "finished"
     assert len(await weir.entries()) == 1
 
@@ -158,5 +158,5 @@ def test_the_refusal_says_where_the_fault_is_but_not_what_stands_there(sent: byt
 
 async def assert_refused_unheard(weir: RunningWeir, answer: str) -> None:
     assert "planted" not in answer
-    assert not weir.simulator.account.calls
+    assert not weir.arrivals
     assert not await weir.entries()

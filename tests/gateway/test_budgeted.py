@@ -51,7 +51,7 @@ async def complete(weir: RunningWeir, **call: Any) -> Any:
 
 def sent(weir: RunningWeir) -> dict[str, Any]:
     """The body of the last call that the upstream got."""
-    document: dict[str, Any] = orjson.loads(weir.simulator.account.calls[-1].body)
+    document: dict[str, Any] = orjson.loads(weir.arrivals[-1].body)
     return document
 
 
@@ -118,7 +118,7 @@ async def test_a_spent_budget_is_a_quota_that_the_sdk_does_not_retry(weir: Runni
     assert refused.value.body["budget"]["id"] == budget_id
     assert refused.value.body["budget"]["limit_usd"] == "0.00001"
     assert "resets at" in str(refused.value)
-    assert weir.simulator.account.arrived_count == 0
+    assert len(weir.arrivals) == 0
     assert await weir.entries() == []
 
 
@@ -155,7 +155,7 @@ async def test_a_model_without_a_price_is_refused_under_a_budget(weir: RunningWe
     with pytest.raises(openai.BadRequestError) as refused:
         await complete(weir, model="nobody-knows-this-one")
     assert (refused.value.code, refused.value.param) == ("model_not_priced", "model")
-    assert weir.simulator.account.arrived_count == 0
+    assert len(weir.arrivals) == 0
 
 
 async def test_an_upstream_that_breaks_its_cap_is_paid_and_flagged(weir: RunningWeir) -> None:

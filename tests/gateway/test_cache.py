@@ -41,7 +41,7 @@ async def words(weir: RunningWeir, *asked: dict[str, Any], **headers: str) -> li
 
 def made(weir: RunningWeir) -> int:
     """Return how many calls of models the upstream saw."""
-    return sum(call.model is not None for call in weir.simulator.account.calls)
+    return sum(call.model is not None for call in weir.arrivals)
 
 
 async def put_policy(weir: RunningWeir, **policy: Any) -> None:

@@ -27,7 +27,7 @@ async def test_a_call_without_a_budget_is_explained_by_its_ceiling(weir: Running
 async def test_explaining_sends_nothing_holds_nothing_and_writes_nothing(weir: RunningWeir) -> None:
     await make_budget(weir, "1")
     await explain(weir)
-    assert weir.simulator.account.arrived_count == 0
+    assert len(weir.arrivals) == 0
     assert await weir.entries() == []
     assert [tuple(row) for row in await weir.sql("SELECT spent_nano, reserved_nano FROM budget_windows")] == [(0, 0)]
     assert await weir.sql("SELECT FROM reservations") == []

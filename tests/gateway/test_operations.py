@@ -88,7 +88,7 @@ async def test_the_sdk_sees_the_same_through_weir_as_directly(weir: RunningWeir,
         seen = comparable(await ASKS[name](through_weir))
 
     assert seen == expected
-    plain, relayed = weir.simulator.account.calls
+    plain, relayed = weir.arrivals
     assert relayed.path == plain.path
     boundary = plain.headers["content-type"].partition("boundary=")[2]
     new_boundary = relayed.headers["content-type"].partition("boundary=")[2]
@@ -102,7 +102,7 @@ async def test_every_call_is_one_entry_with_what_the_upstream_counted(weir: Runn
     async with weir.openai() as client:
         await ASKS[name](client)
 
-    [call], [entry] = weir.simulator.account.calls, await weir.entries()
+    [call], [entry] = weir.arrivals, await weir.entries()
     assert (entry["ending"], entry["outcome"], entry["status"]) == ("settled", "completed", 200)
     assert entry["flags"] == []
     assert call.path == f"/v1/{entry['operation'].replace('.', '/')}"
@@ -161,7 +161,7 @@ async def test_an_edit_in_json_is_answered_and_metered(weir: RunningWeir) -> Non
     answer = await edit_json(weir)
 
     assert answer.status_code == 200, answer.text
-    [call], [entry] = weir.simulator.account.calls, await weir.entries()
+    [call], [entry] = weir.arrivals, await weir.entries()
     assert (entry["operation"], entry["input_tokens"]) == ("images.edits", call.prompt_tokens)
     assert orjson.loads(entry["other_units"])["images"] == 1
 
@@ -173,7 +173,7 @@ async def test_images_without_a_usage_are_counted_and_their_tokens_estimated(wei
     [entry] = await weir.entries()
     assert (entry["ending"], entry["outcome"]) == ("estimated", "no_usage")
     assert orjson.loads(entry["other_units"])["images"] == 1
-    assert entry["output_tokens"] >= weir.simulator.account.calls[0].completion_tokens
+    assert entry["output_tokens"] >= weir.arrivals[0].completion_tokens
     assert 40_000 * entry["output_tokens"] <= entry["cost_nano"] <= entry["ceiling_nano"]
 
 
@@ -208,7 +208,7 @@ async def test_a_streamed_completion_reads_like_a_plain_one(weir: RunningWeir) -
     assert all(chunk.choices for chunk in chunks)
     assert last.usage
     assert last.choices == []
-    for call, entry in zip(weir.simulator.account.calls, await weir.entries(), strict=True):
+    for call, entry in zip(weir.arrivals, await weir.entries(), strict=True):
         assert (entry["ending"], entry["outcome"]) == ("settled", "completed")
         assert (entry["input_tokens"], entry["output_tokens"]) == (call.prompt_tokens, call.completion_tokens)
 
@@ -222,7 +222,7 @@ async def test_images_are_streamed_with_what_was_used_in_the_last_event(weir: Ru
         events = [event async for event in stream]
 
     assert [event.type for event in events] == [f"{kind}.partial_image"] * 2 + [f"{kind}.completed"]
-    [call], [entry] = weir.simulator.account.calls, await weir.entries()
+    [call], [entry] = weir.arrivals, await weir.entries()
     assert (entry["ending"], entry["outcome"], entry["streamed"]) == ("settled", "completed", True)
     assert (entry["input_tokens"], entry["output_tokens"]) == (call.prompt_tokens, call.completion_tokens)
     assert orjson.loads(entry["other_units"])["images"] == call.images == 1
@@ -235,7 +235,7 @@ async def test_a_stream_without_usage_is_an_estimate_of_all_that_was_relayed(wei
     received = await ask(weir, path, document, "no_usage=1")
 
     assert received.is_complete
-    [call], [entry] = weir.simulator.account.calls, await weir.entries()
+    [call], [entry] = weir.arrivals, await weir.entries()
     assert (entry["ending"], entry["outcome"]) == ("estimated", "no_usage")
     assert entry["output_tokens"] >= call.completion_tokens
     assert 0 < entry["cost_nano"] <= entry["ceiling_nano"]
@@ -250,7 +250,7 @@ async def test_a_stream_that_breaks_off_ends_in_an_error_and_is_paid_as_far_as_i
     received = await ask(weir, path, document, script)
 
     assert orjson.loads(received.events()[-1])["error"]["code"] != "[DONE]"
-    [call], [entry] = weir.simulator.account.calls, await weir.entries()
+    [call], [entry] = weir.arrivals, await weir.entries()
     assert (entry["ending"], entry["outcome"], entry["status"]) == ("estimated", "upstream_broke", 200)
     assert entry["output_tokens"] >= call.completion_tokens_sent > 0
     assert entry["cost_nano"] <= entry["ceiling_nano"]
@@ -271,7 +271,7 @@ async def test_a_caller_who_leaves_a_stream_pays_for_what_was_relayed(weir: Runn
         return len(await weir.entries()) == 1
 
     await until(is_settled)
-    [call], [entry] = weir.simulator.account.calls, await weir.entries()
+    [call], [entry] = weir.arrivals, await weir.entries()
     assert (call.ending, entry["ending"], entry["outcome"]) == ("client_left", "estimated", "client_left")
     assert entry["output_tokens"] >= call.completion_tokens_sent > 0
 
@@ -282,7 +282,7 @@ async def test_a_completion_that_names_no_maximum_is_sent_with_openais_under_a_b
         answer = await client.completions.with_raw_response.create(model=COMPLETE["model"], prompt="A weir is")
 
     assert answer.headers["x-weir-max-output-tokens"] == "16"
-    assert orjson.loads(weir.simulator.account.calls[0].body)["max_tokens"] == 16
+    assert orjson.loads(weir.arrivals[0].body)["max_tokens"] == 16
     [entry] = await weir.entries()
     assert entry["output_tokens"] == 16
 
@@ -305,7 +305,7 @@ async def test_a_budget_for_three_lets_exactly_three_of_ten_at_once_pass(weir: R
     assert passed.count(True) == 3
     spent, reserved = await window(weir)
     assert (spent, reserved) == (3 * entry["cost_nano"], 0)
-    assert weir.simulator.account.arrived_count == 3
+    assert len(weir.arrivals) == 3
 
 
 async def _until_it_is_spent(asking: Ask, client: AsyncOpenAI) -> bool:
@@ -396,7 +396,7 @@ async def test_a_form_that_is_sent_again_with_its_idempotency_key_is_made_once(w
         assert await edit("At dusk.") == first
         with pytest.raises(openai.UnprocessableEntityError):
             await edit("At dawn.")
-    assert weir.simulator.account.arrived_count == 1
+    assert len(weir.arrivals) == 1
 
 
 async def test_the_usage_api_shows_them(weir: RunningWeir) -> None:
@@ -435,7 +435,7 @@ async def test_an_edit_that_fits_no_more_than_its_bytes_say_is_refused_before_it
         with pytest.raises(openai.RateLimitError) as refused:
             await client.images.edit(model="gpt-image-1", image=PNG, prompt="At dusk.")
     assert refused.value.code == "insufficient_quota"
-    assert weir.simulator.account.arrived_count == 0
+    assert len(weir.arrivals) == 0
 
 
 async def test_unknown_fields_and_odd_forms_arrive_as_they_were_sent(

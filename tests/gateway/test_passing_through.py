@@ -48,7 +48,7 @@ async def files_of(client: AsyncOpenAI, **query: Any) -> list[str]:
 async def test_another_projects_objects_are_not_there(weir: RunningWeir, mine: AsyncOpenAI, other: AsyncOpenAI) -> None:
     file = await mine.files.create(**FILE)
     store = await mine.vector_stores.create(file_ids=[file.id])
-    before = weir.simulator.account.arrived_count
+    before = len(weir.arrivals)
     attempts: list[Any] = [
         other.files.retrieve(file.id),
         other.files.content(file.id),
@@ -65,7 +65,7 @@ async def test_another_projects_objects_are_not_there(weir: RunningWeir, mine: A
     for attempt in attempts:
         with pytest.raises(openai.NotFoundError):
             await attempt
-    assert weir.simulator.account.arrived_count == before, "nothing was sent"
+    assert len(weir.arrivals) == before, "nothing was sent"
     assert (await mine.files.retrieve(file.id)).id == file.id
 
 
@@ -89,7 +89,7 @@ async def test_who_has_stored_nothing_sees_an_empty_list(
     await mine.files.create(**FILE)
     page = await other.files.list()
     assert (page.data, page.has_more) == ([], False)
-    assert weir.simulator.account.arrived_count == 2
+    assert len(weir.arrivals) == 2
 
 
 async def test_what_is_deleted_belongs_to_nobody_any_more(weir: RunningWeir, mine: AsyncOpenAI) -> None:
@@ -257,7 +257,7 @@ async def test_every_call_is_a_row_that_costs_nothing(weir: RunningWeir, mine: A
     await mine.files.content(file.id)
     await mine.files.list()
     entries = await weir.entries()
-    calls = weir.simulator.account.calls
+    calls = weir.arrivals
     assert [entry["request_id"] for entry in entries] == [call.request_id for call in calls]
     assert {(entry["operation"], entry["model"]) for entry in entries} == {("passthrough.files", "passthrough:files")}
     assert {(entry["ending"], entry["cost_nano"], tuple(entry["flags"])) for entry in entries} == {("settled", 0, ())}
@@ -309,7 +309,7 @@ async def test_under_a_budget_only_what_may_be_billed_needs_a_price(weir: Runnin
     with pytest.raises(openai.BadRequestError) as raised:
         await mine.batches.create(input_file_id=file.id, endpoint="/v1/responses", completion_window="24h")
     assert "passthrough:batches" in raised.value.message
-    assert weir.simulator.account.arrived_count == 1
+    assert len(weir.arrivals) == 1
 
 
 async def test_each_call_is_a_request_in_the_limits(weir: RunningWeir, mine: AsyncOpenAI) -> None:
@@ -335,7 +335,7 @@ async def test_a_project_may_be_kept_from_a_group_and_from_models_in_bodies(
     with pytest.raises(openai.NotFoundError) as unknown:
         await mine.fine_tuning.jobs.create(model="o3-mini", training_file=file.id)
     assert unknown.value.code == "model_not_found"
-    assert weir.simulator.account.arrived_count == 1
+    assert len(weir.arrivals) == 1
 
 
 async def test_what_is_ambiguous_is_refused(weir: RunningWeir) -> None:
@@ -366,7 +366,7 @@ async def test_other_paths_are_as_unknown_as_before(
     async with weir.http() as client:
         answer = await client.request(method, path)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
-    assert weir.simulator.account.arrived_count == 0
+    assert len(weir.arrivals) == 0
 
 
 async def test_who_may_not_make_calls_may_not_pass_anything_on(weir: RunningWeir) -> None:
@@ -440,7 +440,7 @@ async def test_a_document_that_stops_is_never_sent(weir: RunningWeir, start_weir
     impatient = await start_weir({"http.upload_timeout_seconds": 0.2})
     answer = await send_a_part(impatient, "/v1/vector_stores", "application/json", part)
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert weir.simulator.account.arrived_count == 0
+    assert len(weir.arrivals) == 0
     assert await impatient.entries() == []
 
 
@@ -472,7 +472,7 @@ async def test_a_download_that_breaks_off_is_cut_and_one_that_is_left_is_stopped
         async with client.stream("GET", path, headers={"x-simulator": "hang=2"}) as answer:
             assert await anext(answer.aiter_raw())
     await weir.simulator.account.wait_for_endings(3)
-    assert [call.ending for call in weir.simulator.account.calls] == ["finished", "cut", "client_left"]
+    assert [call.ending for call in weir.arrivals] == ["finished", "cut", "client_left"]
     await until(lambda: _outcomes(weir, ["completed", "upstream_broke", "client_left"]))
 
 
@@ -521,7 +521,7 @@ async def test_a_slow_reader_slows_the_upstream_down(weir: RunningWeir, mine: As
     async with weir.http() as client, client.stream("GET", f"/v1/files/{file.id}/content") as answer:
         pieces = answer.aiter_raw()
         received = len(await anext(pieces))
-        call = weir.simulator.account.calls[-1]
+        call = weir.arrivals[-1]
         sent = -1
         while sent != call.bytes_sent:  # until it does not get on any more
             sent = call.bytes_sent

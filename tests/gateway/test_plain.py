@@ -116,7 +116,7 @@ async def test_an_upstreams_request_id_is_made_fit_for_the_ledger(
 async def test_a_callers_well_formed_request_id_is_kept(weir: RunningWeir, request_id: str) -> None:
     answer = await ask(weir, **{"x-request-id": request_id})
     assert answer.headers.get_list("x-request-id") == [request_id]
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     [entry] = await weir.entries()
     assert call.request_id == entry["request_id"] == request_id
 
@@ -128,7 +128,7 @@ async def test_an_ill_formed_request_id_is_replaced(weir: RunningWeir, request_i
     answer = await ask(weir, **{"x-request-id": request_id})
     given = answer.headers["x-request-id"]
     assert given.startswith("req_")
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     assert call.request_id == given
 
 
@@ -139,7 +139,7 @@ async def test_a_header_cannot_be_injected_by_way_of_the_request_id(weir: Runnin
     )
     assert received.headers["x-request-id"] == "abcdefgh"
     assert "x-evil" not in received.headers
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     assert "x-evil" not in call.headers
     assert "cookie" not in call.headers
 
@@ -230,7 +230,7 @@ async def test_a_plain_answer_is_compressed_neither_by_its_upstream_nor_on_its_w
     answer = await ask(weir, script="output_tokens=5000", **{"accept-encoding": "gzip"})
     assert "content-encoding" not in answer.headers
     assert answer.json()["usage"]["completion_tokens"] == 5000
-    assert [call.headers["accept-encoding"] for call in weir.simulator.account.calls] == ["identity"]
+    assert [call.headers["accept-encoding"] for call in weir.arrivals] == ["identity"]
 
 
 async def test_an_answer_that_was_compressed_unasked_is_not_unpacked(
@@ -259,7 +259,7 @@ async def test_a_wrong_content_type_on_good_json_is_relayed_as_it_came(weir: Run
 async def test_an_admin_key_cannot_call_models(weir: RunningWeir) -> None:
     answer = await ask(weir, key=weir.admin_key)
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "insufficient_permissions")
-    assert not weir.simulator.account.calls
+    assert not weir.arrivals
 
 
 async def test_a_receipt_is_seen_by_its_project_and_by_administrators_only(weir: RunningWeir) -> None:

@@ -30,7 +30,7 @@ def audio_session(**audio_input: Any) -> dict[str, Any]:
 
 def answers(weir: RunningWeir) -> list[Call]:
     """The responses and transcripts of the upstream's account."""
-    return [call for call in weir.simulator.account.calls if call.method != "GET"]
+    return [call for call in weir.arrivals if call.method != "GET"]
 
 
 async def entries(weir: RunningWeir) -> list[dict[str, Any]]:
@@ -260,7 +260,7 @@ async def test_a_caller_who_leaves_pays_for_what_was_relayed(weir: RunningWeir) 
     assert (entry["ending"], entry["outcome"]) == ("estimated", "client_left")
     assert 0 < entry["cost_nano"] <= entry["ceiling_nano"]
     await nothing_is_held(weir)
-    [connection, response] = weir.simulator.account.calls
+    [connection, response] = weir.arrivals
     assert (connection.ending, response.ending) == ("client_left", "client_left")
 
 
@@ -270,7 +270,7 @@ async def test_what_the_upstream_refuses_costs_nothing(weir: RunningWeir) -> Non
         [*_, error] = await wire.until("error")
         assert error["error"]["event_id"] == "second"
         await wire.until("response.done")
-    await until(lambda: len(weir.simulator.account.calls) == 2)
+    await until(lambda: len(weir.arrivals) == 2)
 
     async def both() -> bool:
         return len(await weir.entries()) == 2
@@ -487,7 +487,7 @@ async def test_what_goes_upstream_is_weirs_credential_and_no_other(weir: Running
         await wire.send(asks())
         await wire.until("response.done")
         assert wire.connection.subprotocol == "realtime"
-    headers = weir.simulator.account.calls[0].headers
+    headers = weir.arrivals[0].headers
     assert headers["sec-websocket-protocol"] == "realtime,openai-beta.realtime-v1"
     assert "cookie" not in headers
     assert weir.api_key not in str(headers)

@@ -19,7 +19,7 @@ async def post(weir: RunningWeir, body: bytes, **headers: str) -> bytes:
     """Send *body* and return what the upstream got."""
     received = await Wire(weir.base_url).ask(body, authorization=f"Bearer {weir.api_key}", **headers)
     assert received.status == 200
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     assert call.arrival is not None
     assert call.arrival.body_size_bytes == len(call.arrival.body)
     return call.arrival.body
@@ -65,7 +65,7 @@ async def test_a_body_of_megabytes_arrives_whole(weir: RunningWeir) -> None:
     sent = ODD.replace(b"%b", b',"padding":"' + b"x" * 3_000_000 + b'"')
     received = await Wire(weir.base_url).ask(sent, authorization=f"Bearer {weir.api_key}")
     assert received.status == 200
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     assert call.arrival is not None
     assert call.arrival.body_size_bytes == len(sent)
 
@@ -109,7 +109,7 @@ async def test_only_headers_that_an_upstream_needs_cross(weir: RunningWeir) -> N
         answer = await client.send(request)
 
     assert answer.status_code == 200
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     assert call.arrival is not None
     arrived = {name.decode(): value for name, value in call.arrival.raw_headers}
     for name, value in crossing.items():
@@ -125,5 +125,5 @@ async def test_only_headers_that_an_upstream_needs_cross(weir: RunningWeir) -> N
 
 async def test_a_header_that_is_no_utf_8_does_no_harm(weir: RunningWeir) -> None:
     await post(weir, ODD.replace(b"%b", b""), user_agent="caf\xe9")
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     assert call.headers["user-agent"].encode("latin-1").decode() == "caf\ufffd"

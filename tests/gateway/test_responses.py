@@ -45,7 +45,7 @@ async def test_a_response_is_charged_what_the_upstream_says_that_it_used(weir: R
         assert [event.type async for event in stream][-1] == "response.completed"
     entries = await weir.entries()
 
-    for entry, call in zip(entries, weir.simulator.account.calls, strict=True):
+    for entry, call in zip(entries, weir.arrivals, strict=True):
         assert (entry["ending"], entry["outcome"], entry["operation"]) == ("settled", "completed", "responses")
         counted = (call.prompt_tokens, call.cached_tokens, call.completion_tokens)
         assert (entry["input_tokens"], entry["cached_input_tokens"], entry["output_tokens"]) == counted
@@ -59,7 +59,7 @@ async def test_calls_of_tools_are_charged_one_by_one(weir: RunningWeir) -> None:
     tools.append({"type": "code_interpreter", "container": {"type": "auto"}})
     await respond(weir, tools=tools, max_tool_calls=3, max_output_tokens=100)
     [entry] = await weir.entries()
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
 
     assert orjson.loads(entry["other_units"]) == {"web_searches": 1, "file_searches": 1, "code_interpreter_sessions": 1}
     fees = 10_000_000 + 2_500_000 + 30_000_000
@@ -84,7 +84,7 @@ async def test_as_many_pass_at_once_as_the_budget_is_for(weir: RunningWeir, clie
 
     assert len(streams) == 5
     assert {type(answer) for answer in answers if isinstance(answer, Exception)} == {openai.RateLimitError}
-    assert weir.posted_count == 5
+    assert len(weir.arrivals) == 5
 
 
 async def test_what_a_budget_needs_is_put_into_the_request(weir: RunningWeir) -> None:
@@ -110,7 +110,7 @@ async def test_a_tool_with_a_price_of_its_own_is_refused_under_a_budget_only(wei
     with pytest.raises(openai.BadRequestError) as refused:
         await respond(weir, tools=tools)
     assert refused.value.code == "model_not_priced"
-    assert weir.simulator.account.arrived_count == 1
+    assert len(weir.arrivals) == 1
 
 
 async def test_going_on_from_a_long_conversation_is_bounded_by_the_context(weir: RunningWeir) -> None:
@@ -180,7 +180,7 @@ async def test_a_caller_who_leaves_a_stream_pays_for_what_was_relayed(weir: Runn
     await until(is_written)
     [entry] = await weir.entries()
     assert (entry["ending"], entry["outcome"]) == ("estimated", "client_left")
-    assert [call.ending for call in weir.simulator.account.calls] == ["client_left"]
+    assert [call.ending for call in weir.arrivals] == ["client_left"]
 
 
 async def test_events_are_relayed_byte_for_byte(canned_weir: RunningWeir, canned: CannedUpstream) -> None:
@@ -217,7 +217,7 @@ async def test_a_response_in_the_background_is_settled_when_it_is_done(weir: Run
 
     await until(is_settled)
     [entry] = await weir.entries()
-    made = weir.simulator.account.calls[0]
+    made = weir.arrivals[0]
     assert (entry["ending"], entry["outcome"], entry["operation"]) == ("settled", "completed", "responses")
     assert (entry["input_tokens"], entry["output_tokens"]) == (made.prompt_tokens, made.completion_tokens)
     assert await window(weir) == (entry["cost_nano"], 0)

@@ -21,7 +21,7 @@ def create(text: str = "Say hello.", **request: Any) -> dict[str, Any]:
 
 
 def answers(weir: RunningWeir) -> list[Call]:
-    return [call for call in weir.simulator.account.calls if call.method != "GET"]
+    return [call for call in weir.arrivals if call.method != "GET"]
 
 
 async def converse(client: AsyncOpenAI) -> list[Any]:
@@ -215,7 +215,7 @@ async def test_a_caller_who_leaves_pays_for_what_was_relayed(weir: RunningWeir) 
 async def test_a_connection_without_a_request_leads_nowhere(weir: RunningWeir) -> None:
     async with opened(weir, RESPONSES):
         pass
-    assert weir.simulator.account.calls == []
+    assert weir.arrivals == []
 
 
 async def test_a_connection_stays_with_the_upstream_of_its_first_request(

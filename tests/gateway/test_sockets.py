@@ -34,7 +34,7 @@ class TestTheDoor:
             assert headers["www-authenticate"].startswith("Bearer")
             assert headers["x-request-id"].startswith("req_")
             assert headers["x-content-type-options"] == "nosniff"
-        assert weir.simulator.account.calls == []
+        assert weir.arrivals == []
 
     @BOTH
     async def test_a_key_that_may_not_call_models_gets_json(self, weir: RunningWeir, path: str) -> None:
@@ -147,7 +147,7 @@ class TestAbuse:
             await wire.send("a" * 5_000)
             code, _, _ = await wire.closed()
         assert code == 1009
-        await until(lambda: weir.simulator.account.calls[0].ending is not None)
+        await until(lambda: weir.arrivals[0].ending is not None)
 
     async def test_a_message_of_the_upstream_that_is_too_long_ends_the_socket(self, start_weir: StartWeir) -> None:
         weir = await start_weir({"server.socket_message_size_bytes_max": 4_096})
@@ -172,15 +172,14 @@ class TestAbuse:
             received = await reader.read()
         assert received.startswith(b"HTTP/1.1 101")
         assert b"keepalive ping timeout" in received
-        await until(lambda: weir.simulator.account.calls[0].ending is not None)
+        await until(lambda: weir.arrivals[0].ending is not None)
 
     async def test_a_reader_that_does_not_read_stops_the_upstream(self, weir: RunningWeir) -> None:
-        account = weir.simulator.account
         async with raw(weir, "x-simulator: output_tokens=100000\r\n") as (reader, writer):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(frame('{"type": "response.create"}'))
-            await until(lambda: len(account.calls) == 2)
-            sent = await standstill(lambda: account.calls[1].completion_tokens_sent)
+            await until(lambda: len(weir.arrivals) == 2)
+            sent = await standstill(lambda: weir.arrivals[1].completion_tokens_sent)
             # Of sound, every two tokens are more than 3 KB: this is what sockets buffer, and no more.
             assert 0 < sent < 20_000
         [entry] = await entries(weir)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.gateway.operations.chat_stream import ChatStream
-from app.gateway.stream import BrokenStream
+from app.gateway.operations.chat_stream import ChatStream, StoredChatStream
+from app.gateway.stream import BrokenStream, StoredObject
 from app.prices.usage import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -179,6 +179,19 @@ def test_a_large_event_that_ends_is_relayed_whole() -> None:
 
 def test_half_an_event_is_not_relayed_at_the_end() -> None:
     assert run([content("a"), content("b")[:-2]]).relayed == content("a")
+
+
+def test_the_first_chunk_with_an_id_says_what_is_stored_and_the_last_one_what_was_used() -> None:
+    named = event({"id": "chatcmpl-1", "choices": []})
+    stream = StoredChatStream(hide_usage=True)
+    data = b": ping\n\n" + named + content("a", id="chatcmpl-1") + USAGE_CHUNK + DONE
+
+    relayed = stream.feed(data[:-40])
+    assert stream.take_stored() == [StoredObject("chatcmpl-1", "chat.completion")]
+    relayed += stream.feed(data[-40:])
+    assert stream.take_stored() == []
+    assert relayed == data.replace(USAGE_CHUNK, b"")
+    assert (stream.usage, stream.is_done) == (USED, True)
 
 
 def test_an_error_event_holds_the_envelope() -> None:

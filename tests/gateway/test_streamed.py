@@ -76,7 +76,7 @@ async def test_the_usage_chunk_is_shown_to_those_who_asked_for_it(weir: RunningW
     assert all(chunk.choices and chunk.usage is None for chunk in unasked)
     assert len(asked) == len(unasked) + 1
     entries = await weir.entries()
-    calls = weir.simulator.account.calls
+    calls = weir.arrivals
     assert [entry["output_tokens"] for entry in entries] == [call.completion_tokens for call in calls]
     assert {(entry["ending"], entry["outcome"]) for entry in entries} == {("settled", "completed")}
 

@@ -1,17 +1,15 @@
 """A CallMiddleware around any ASGI app, with a log, a registry and a list of reports that a test can read."""
 
-import asyncio
 import io
 import json
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
@@ -20,6 +18,7 @@ from app.observability.metrics import Metrics
 from app.observability.middleware import CallMiddleware
 from app.observability.tracing import Tracer
 from app.setting_groups import Log
+from tests.fixtures.asgi import serving as serve
 
 Serving = Callable[[ASGIApp], AbstractAsyncContextManager[int]]
 
@@ -78,21 +77,7 @@ def ask(watch: Watch) -> Callable[..., Awaitable[httpx.Response]]:
     return send
 
 
-@asynccontextmanager
-async def _serving(app: ASGIApp) -> AsyncIterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, http="httptools", lifespan="off", log_config=None, timeout_graceful_shutdown=5)
-        server = uvicorn.Server(config)
-        # Connections wait in the listener's queue until the server has started.
-        running = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = True
-            await running
-
-
 @pytest.fixture
 def serving() -> Serving:
     """Return what serves an app by uvicorn on a real socket, for as long as its block runs."""
-    return _serving
+    return partial(serve, http="httptools")

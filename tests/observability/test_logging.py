@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from app.observability.logging import build_logger, capture_stdlib, configure
 from app.setting_groups import Log
+from tests.fixtures.waiting import until
 
 KEY = "wk-AbCdEf0123456789"
 JSON = Log(format="json")
@@ -71,6 +72,58 @@ def test_lines_below_the_level_are_not_written(output: io.BytesIO) -> None:
     logger.warning("loud")
     logger.line("error", {"event": "louder"})
     assert [line["event"] for line in lines(output)] == ["loud", "louder"]
+
+
+@pytest.mark.usefixtures("restored_structlog")
+async def test_a_calls_line_waits_a_moment_for_others_and_then_is_written_by_itself(output: io.BytesIO) -> None:
+    logger = configure(JSON, output)
+    for number in range(3):
+        logger.line("info", {"event": "call", "number": number})
+    assert lines(output) == []
+    await until(lambda: bool(output.getvalue()))
+    assert [line["number"] for line in lines(output)] == [0, 1, 2]
+    logger.line("info", {"event": "call", "number": 3})
+    await until(lambda: len(lines(output)) == 4)
+
+
+@pytest.mark.usefixtures("restored_structlog")
+@pytest.mark.parametrize("way", ["line", "warning", "info"])
+async def test_every_other_line_is_written_at_once_behind_those_that_waited(output: io.BytesIO, way: str) -> None:
+    logger = configure(JSON, output)
+    logger.line("info", {"event": "call"})
+    if way == "line":
+        logger.line("warning", {"event": "other"})
+    else:
+        getattr(logger, way)("other")
+    assert [line["event"] for line in lines(output)] == ["call", "other"]
+
+
+@pytest.mark.usefixtures("restored_structlog")
+async def test_no_more_lines_wait_than_a_few_hundred(output: io.BytesIO) -> None:
+    logger = configure(JSON, output)
+    for number in range(1000):
+        logger.line("info", {"event": "call", "number": number})
+    written = [line["number"] for line in lines(output)]
+    assert written == list(range(len(written)))
+    assert 700 < len(written) <= 1000
+
+
+ENDS = """
+import asyncio, os, sys
+from app.observability.logging import configure
+from app.setting_groups import Log
+async def main():
+    configure(Log(format="json")).line("info", {"event": "call"})
+    raise {"exit": SystemExit(3), "crash": RuntimeError("nobody catches this")}[sys.argv[1]]
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("end", "status"), [("exit", 3), ("crash", 1)])
+def test_a_process_that_ends_or_crashes_loses_no_line(end: str, status: int) -> None:
+    ended = subprocess.run([sys.executable, "-c", ENDS, end], capture_output=True, check=False, timeout=60)
+    assert ended.returncode == status
+    assert json.loads(ended.stdout)["event"] == "call"
 
 
 def test_bound_values_are_written(output: io.BytesIO) -> None:

@@ -262,7 +262,7 @@ async def test_metrics_say_what_is_open_what_was_tried_and_what_may_be_tried_aga
     break_it(one)
     one._directory.replace([])
     one._directory._environment = ()
-    one._directory.upstreams = ()
+    one._directory.set(())
     one._look()
     assert value(one, "weir_upstream_breaker_state", **labels) == 0
     assert value(one, "weir_upstream_attempts_total", upstream="one", outcome="not_sent") == 2

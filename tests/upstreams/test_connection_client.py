@@ -11,12 +11,13 @@ from yarl import URL
 
 from app.settings import Settings
 from app.upstreams import pool_client as pool
-from app.upstreams.client import UpstreamClient
+from app.upstreams.client import HttpAnswer, UpstreamClient
 from app.upstreams.connection_client import Connection
 from app.upstreams.failure import UpstreamFailed
 from app.upstreams.routing import Timeouts
 from app.upstreams.upload_client import Upload
 from app.upstreams.waits import Waits
+from tests.fixtures.waiting import until
 from tests.upstreams.certificate import tls_context
 from tests.upstreams.connections import idle, in_use
 from tests.upstreams.names import Names
@@ -72,6 +73,19 @@ async def until_idle(client: UpstreamClient, count: int) -> None:
             await asyncio.sleep(0)
 
 
+async def test_the_clock_of_a_wait_that_is_over_disturbs_nobody(client: UpstreamClient) -> None:
+    async with serving(OK, OK) as upstream:
+        with await client.send("GET", upstream.url, HEADERS, None, Timeouts(first_byte_timeout_seconds=0.05)) as answer:
+            assert isinstance(answer, HttpAnswer)
+            connection = answer._connection
+            assert await answer.read_all() == b"ok"
+        async with asyncio.timeout(20):
+            while connection._timer is not None:  # noqa: ASYNC110 - nothing announces it
+                await asyncio.sleep(0.01)
+        assert await ask(client, upstream.url) == (200, b"ok")
+        assert len(upstream.connections) == 1
+
+
 @pytest.mark.parametrize(
     ("first", "status", "body", "connections"),
     [
@@ -93,7 +107,7 @@ async def test_only_a_connection_that_stands_where_it_should_is_used_again(
     async with serving(first, OK) as upstream:
         with await client.send("GET", upstream.url, HEADERS, None) as answer:
             assert (answer.status, await answer.read_all()) == (status, body)
-            assert not {"link", "x-sum"} & {name.lower() for name, _ in answer.header_items()}
+            assert not {"link", "x-sum"} & {name.decode() for name, _ in answer.raw_headers}
         assert await ask(client, upstream.url) == (200, b"ok")
         assert len(upstream.connections) == connections
 
@@ -221,6 +235,34 @@ async def test_a_reader_with_little_patience_asks_again(client: UpstreamClient) 
             assert [await answer.read_soon(0.01) for _ in range(2)] == [None, None]
             upstream.connections[0].write(b"ok")
             assert await answer.read_some() == b"ok"
+
+
+async def test_what_is_not_a_piece_of_the_body_yet_is_waited_on(client: UpstreamClient) -> None:
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with serving(head, b"") as upstream, asyncio.timeout(20):
+        with await client.send("GET", upstream.url, HEADERS, None) as answer:
+            connection = answer._connection  # type: ignore[attr-defined]
+            come = connection._unread_bytes
+            reading = asyncio.ensure_future(answer.read_some())
+            upstream.connections[0].write(b"2\r\n")
+            await until(lambda: connection._unread_bytes > come)
+            upstream.connections[0].write(b"ok\r\n0\r\n\r\n")
+            assert await reading == b"ok"
+
+
+async def test_a_timer_that_outlives_its_wait_does_not_end_the_next_one(client: UpstreamClient) -> None:
+    async with serving(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n", b"") as upstream, asyncio.timeout(20):
+        with await client.send("GET", upstream.url, HEADERS, None) as answer:
+            connection = answer._connection  # type: ignore[attr-defined]
+            reading = asyncio.ensure_future(answer.read_soon(0.5))
+            upstream.connections[0].write(b"ok")
+            assert await reading == b"ok"
+            timer = connection._timer
+            reading = asyncio.ensure_future(answer.read_soon(15))
+            await until(lambda: connection._timer is not timer)
+            assert not reading.done()
+            upstream.connections[0].write(b"ok")
+            assert await reading == b"ok"
 
 
 async def test_an_upstream_waits_for_a_slow_reader(client: UpstreamClient) -> None:

@@ -19,7 +19,7 @@ from tests.upstreams.names import Names
 
 def guarded(rules: AddressRules, **answers: list[list[str]]) -> GuardedResolver:
     resolver = GuardedResolver(rules)
-    resolver._resolver = Names(**answers)  # type: ignore[assignment]
+    resolver._resolver = Names(**answers)
     return resolver
 
 

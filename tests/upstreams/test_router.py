@@ -62,7 +62,7 @@ async def test_a_name_that_leads_elsewhere_is_no_model(weir: RunningWeir, path: 
     )
     assert received.status == 404
     assert b"model_not_found" in received.body
-    assert not weir.simulator.account.calls
+    assert not weir.arrivals
 
 
 async def test_a_name_that_is_too_long_is_refused(weir: RunningWeir) -> None:

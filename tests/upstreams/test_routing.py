@@ -46,5 +46,22 @@ async def test_a_model_that_nobody_serves_is_not_found_and_without_upstreams_the
         await client.close()
 
 
+def test_where_calls_go_is_looked_up_again_when_upstreams_change_and_not_remembered_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.upstreams.directory._REMEMBERED_MAX", 2)
+    directory = Directory([LOCAL])
+    assert [directory.plan((name,)) is None for name in ("gpt-5", "llama-1", "llama-2", "llama-3")] == [True] + 3 * [
+        False
+    ]
+    assert len(directory._plans) <= 2
+
+    directory.replace([OPENAI])
+
+    found = directory.plan(("gpt-5",))
+    assert found is not None
+    assert found.targets == (Target(OPENAI, "gpt-5"),)
+
+
 def test_an_upstream_does_not_show_its_key() -> None:
     assert "planted" not in repr(Plan((Target(OPENAI, "gpt-5"),)))

@@ -84,7 +84,7 @@ class ChatCompletions(Operation):
     def capped(self, body: bytes, output_tokens: int) -> bytes:
         """Return *body*, which names no maximum, with *output_tokens* as that of each choice."""
         document: dict[str, Any] = {}
-        if may_hide_names(body) or any(b'"%b"' % name.encode() in body for name in (*_MAXIMA, "prediction")):
+        if may_hide_names(body) or b'"max_' in body or b'"prediction"' in body:
             document = orjson.loads(body)
         # A predicted output is only for models that know `max_tokens`, and refuses the newer name.
         name = "max_tokens" if document.get("prediction") is not None else "max_completion_tokens"

@@ -18,7 +18,7 @@ _COMPLETED = ".completed"
 class ImageStream(EventStream):
     """A stream of images, each of about *image_tokens*."""
 
-    NOTABLE = re.compile(rb'"type"\s*:\s*"(?:image_\w+\.completed|error)"|"error"\s*:\s*[{"]')
+    NOTABLE = (re.compile(rb'"type"\s*:\s*"(?:image_\w+\.completed|error)"|"error"\s*:\s*[{"]'),)
     END = re.compile(rb'"type"\s*:\s*"image_\w+\.completed"')
     EVENT_BYTES_MAX = 67_108_864
 

@@ -16,15 +16,17 @@ from app.gateway.usage import text_tokens
 _LAST: Final = rb"response\.(?:completed|incomplete|failed|cancelled)"
 _NAMED: Final = rb"(?:error|response\.(?:created|queued)|%b)" % _LAST
 # What an event is, by the line that names it or by the beginning of its data: further in, anything may be called so.
-_EVENT: Final = rb'^event: ?%b\r?$|^data: ?\{\s*(?:"sequence_number"\s*:\s*[0-9]+\s*,\s*)?"type"\s*:\s*"%b"'
-_NUMBER: Final = re.compile(rb'"sequence_number"\s*:\s*([0-9]{1,9})')
+_NAME: Final = rb"event: ?%b\r?$"
+_DATA: Final = rb'data: ?\{\s*(?:"sequence_number"\s*:\s*[0-9]+\s*,\s*)?"type"\s*:\s*"%b"'
+_NUMBER_NAME: Final = b'"sequence_number"'
+_NUMBER: Final = re.compile(_NUMBER_NAME + rb"\s*:\s*([0-9]{1,9})")
 
 
 class ResponsesStream(EventStream):
     """A stream that answers *request*; when it *stores*, the response and its items are kept upstream."""
 
-    NOTABLE = re.compile(_EVENT % (_NAMED, _NAMED), re.MULTILINE)
-    END = re.compile(_EVENT % (_LAST, _LAST), re.MULTILINE)
+    NOTABLE = (re.compile(_NAME % _NAMED, re.MULTILINE), re.compile(_DATA % _NAMED))
+    END = re.compile(rb"^%b|^%b" % (_NAME % _LAST, _DATA % _LAST), re.MULTILINE)
 
     def __init__(self, request: Mapping[str, Any], *, stores: bool) -> None:
         super().__init__()
@@ -35,8 +37,11 @@ class ResponsesStream(EventStream):
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes as `EventStream.feed` does, and remember how far the events are numbered."""
         piece = super().feed(data)
-        for number in _NUMBER.finditer(piece):
-            self._number = max(self._number, int(number[1]))
+        at = len(piece)
+        while (at := piece.rfind(_NUMBER_NAME, 0, at)) >= 0:  # a caller's metadata may have a name like this too
+            if number := _NUMBER.match(piece, at):
+                self._number = max(self._number, int(number[1]))
+                break
         return piece
 
     def learn(self, document: dict[str, Any]) -> bool:

@@ -81,7 +81,7 @@ class Speech(Unread):
 class SpeechStream(EventStream):
     """Events with sound in base64; the last one has the usage."""
 
-    NOTABLE = re.compile(rb'"type"\s*:\s*"(?:speech\.audio\.done|error)"|"error"\s*:\s*[{"]')
+    NOTABLE = (re.compile(rb'"type"\s*:\s*"(?:speech\.audio\.done|error)"|"error"\s*:\s*[{"]'),)
     END = re.compile(rb'"type"\s*:\s*"speech\.audio\.done"')
 
     def __init__(self, bytes_per_second: int) -> None:

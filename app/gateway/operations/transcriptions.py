@@ -97,7 +97,7 @@ class Translations(Transcriptions):
 class TranscriptStream(EventStream):
     """Events with pieces of text; the last one has all of it, and the usage."""
 
-    NOTABLE = re.compile(rb'"type"\s*:\s*"(?:transcript\.text\.done|error)"|"error"\s*:\s*[{"]')
+    NOTABLE = (re.compile(rb'"type"\s*:\s*"(?:transcript\.text\.done|error)"|"error"\s*:\s*[{"]'),)
     END = re.compile(rb'"type"\s*:\s*"transcript\.text\.done"')
 
     def learn(self, document: dict[str, Any]) -> bool:

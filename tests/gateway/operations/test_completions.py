@@ -104,12 +104,13 @@ def test_without_usage_its_text_is_counted() -> None:
     assert answered([]) is None
 
 
-def test_a_streams_text_is_counted_and_its_usage_chunk_is_kept_from_who_did_not_ask() -> None:
+def test_a_streams_text_is_counted_unless_its_usage_chunk_says_it_which_is_kept_from_who_did_not_ask() -> None:
     stream = COMPLETIONS.stream(read(stream=True))
     text = b'data: {"model":"m-1","choices":[{"index":0,"text":"a wall"}]}\n\n'
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":4,"completion_tokens":2}}\n\n'
     end = b"data: [DONE]\n\n"
 
+    assert stream.feed(text) == text
+    assert (stream.relayed_tokens(), stream.answered_model, stream.is_done) == (2, "m-1", False)
     assert stream.feed(text + usage + end) == text + end
-    assert (stream.relayed_tokens(), stream.answered_model, stream.is_done) == (2, "m-1", True)
-    assert stream.usage == Usage(input_tokens=4, output_tokens=2)
+    assert (stream.relayed_tokens(), stream.usage, stream.is_done) == (0, Usage(input_tokens=4, output_tokens=2), True)

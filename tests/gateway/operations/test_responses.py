@@ -427,7 +427,8 @@ def test_events_without_names_are_understood_too() -> None:
 
 def test_an_error_in_a_stream_is_one_and_an_error_of_ours_follows_its_numbers() -> None:
     stream = RESPONSES.stream(read(stream=True))
-    stream.feed(event("response.output_text.delta", 41, delta="a"))
+    stream.feed(event("response.output_text.delta", 40, delta="a") + event("response.output_text.delta", 41, delta="a"))
+    stream.feed(b": nothing new\n\n")
     assert not stream.has_error
     error = {"message": "Gone.", "type": "upstream_error", "param": None, "code": "upstream_unreachable"}
     name, data = stream.error_event(error).split(b"\n", 1)
@@ -442,6 +443,14 @@ def test_an_error_in_a_stream_is_one_and_an_error_of_ours_follows_its_numbers() 
     }
     stream.feed(event("error", 42, code="server_error", message="x", param=None))
     assert stream.has_error
+
+
+def test_a_number_of_the_callers_own_is_not_taken_for_that_of_an_event() -> None:
+    stream = RESPONSES.stream(read(stream=True))
+    response = {"id": "resp_1", "metadata": {"sequence_number": "seven"}}
+    stream.feed(event("response.created", 3, response=response))
+    _, data = stream.error_event({"message": "Gone.", "code": None, "param": None}).split(b"\n", 1)
+    assert orjson.loads(data.removeprefix(b"data: "))["sequence_number"] == 4
 
 
 def test_a_failed_response_ends_its_stream_as_an_error() -> None:

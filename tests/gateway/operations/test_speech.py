@@ -82,7 +82,7 @@ def test_an_error_in_a_stream_is_noticed_whatever_its_form() -> None:
 async def test_sound_arrives_as_it_was_sent_and_costs_its_characters(weir: RunningWeir) -> None:
     async with weir.openai() as client:
         answer = await client.audio.speech.with_raw_response.create(**SAY, extra_body={"speed": 1.5})
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     assert len(answer.content) == call.bytes_sent > 0
     assert answer.headers["content-type"] == "audio/mpeg"
     [entry] = await weir.entries()
@@ -99,7 +99,7 @@ async def test_a_stream_of_sound_costs_the_tokens_that_it_reports(weir: RunningW
             text = "".join([text async for text in answer.iter_text()])
     assert text.count("speech.audio.delta") == 24
     assert '"type":"speech.audio.done"' in text
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     [entry] = await weir.entries()
     assert (entry["ending"], entry["outcome"], entry["streamed"]) == ("settled", "completed", True)
     assert (entry["input_tokens"], entry["output_tokens"]) == (call.prompt_tokens, call.completion_tokens)
@@ -162,7 +162,7 @@ async def test_a_caller_who_leaves_pays_for_what_was_said(weir: RunningWeir, doc
     await connection.close()
     await until(lambda: weir.simulator.account.ended_count == 1)
     await until(lambda: _is_settled(weir))
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     assert call.ending == "client_left"
     [entry] = await weir.entries()
     assert (entry["ending"], entry["outcome"]) == ("estimated", "client_left")

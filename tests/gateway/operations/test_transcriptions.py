@@ -106,7 +106,7 @@ async def test_whisper_costs_the_seconds_of_the_sound_in_every_format(weir: Runn
             model="whisper-1", file=("speech.wav", wav(7.5)), response_format=response_format
         )
     assert "7.5 seconds" in (answer if isinstance(answer, str) else answer.text)
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     [entry] = await weir.entries()
     is_told = response_format in ("json", "verbose_json")
     assert (entry["ending"], entry["operation"]) == ("settled" if is_told else "estimated", "audio.transcriptions")
@@ -122,7 +122,7 @@ async def test_a_model_that_is_billed_by_tokens_costs_those_that_it_reports(
         await client.audio.transcriptions.create(
             model="gpt-4o-transcribe", file=wav(7.5), response_format=response_format, prompt="Rivers"
         )
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     [entry] = await weir.entries()
     assert (entry["ending"], entry["other_units"]) == ("settled", None)
     assert (entry["input_tokens"], entry["output_tokens"]) == (call.prompt_tokens, call.completion_tokens)
@@ -136,7 +136,7 @@ async def test_a_streamed_transcription_costs_what_its_last_event_reports(weir: 
         stream = await client.audio.transcriptions.create(model="gpt-4o-transcribe", file=wav(2), stream=True)
         events = [event async for event in stream]
     assert [event.type for event in events] == ["transcript.text.delta"] * 8 + ["transcript.text.done"]
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     [entry] = await weir.entries()
     assert (entry["ending"], entry["streamed"]) == ("settled", True)
     assert (entry["input_tokens"], entry["output_tokens"]) == (call.prompt_tokens, call.completion_tokens)
@@ -193,7 +193,7 @@ async def test_a_form_goes_upstream_byte_for_byte(weir: RunningWeir) -> None:
     async with weir.http() as client:
         answer = await client.post("/v1/audio/transcriptions", content=body, headers=FORM)
     assert answer.status_code == 200
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     assert call.body == body
     assert call.headers["content-type"] == FORM["content-type"]
 
