@@ -91,7 +91,8 @@ def step(report: Report, options: Options) -> None:
             first, later = (_cpu_us_of_a_pass(*loads[name]) for _ in range(2))
             report.say(
                 f"{name}, at {_CALLERS_MAX} calls a second: {first:.0f} us of CPU per call in the first second, "
-                f"{later:.0f} us in the next. A key that is used is looked up again every 30 seconds."
+                f"{later:.0f} us in the next. A key in use is looked up again every 25 seconds or so, "
+                "in the background and with others."
             )
         medians = alternate(loads, options)
     start = next(iter(weirs))
