@@ -92,7 +92,7 @@ async def test_a_caller_who_leaves_several_calls_that_were_sent_at_once_stops_th
     assert call.ending == "client_left"
     [entry] = await wait_for_entries(weir, 1)
     assert (entry["ending"], entry["outcome"]) == ("estimated", "client_left")
-    assert weir.simulator.account.arrived_count == 1
+    assert len(weir.arrivals) == 1
     await assert_nothing_stays_behind(weir)
 
 
@@ -111,7 +111,7 @@ async def test_a_body_that_stops_is_refused_and_its_connection_closed(
     assert orjson.loads(received.body)["error"]["code"] == "request_timeout"
     assert await impatient.entries() == []
     assert await weir.sql("SELECT FROM reservations") == []
-    assert weir.simulator.account.arrived_count == 0
+    assert len(weir.arrivals) == 0
 
 
 async def test_a_slow_body_that_goes_on_is_read_and_a_departure_is_waited_for_without_end(
@@ -180,14 +180,14 @@ async def test_idle_streams_keep_their_connections_and_no_more(weir: RunningWeir
         for _ in range(IDLE_STREAMS):
             connection = await send(narrow, STREAM, "hang=1")
             stack.push_async_callback(connection.close)
-        await until(lambda: weir.posted_count == IDLE_STREAMS, patience_seconds=60)
+        await until(lambda: len(weir.arrivals) == IDLE_STREAMS, patience_seconds=60)
         async with narrow.http() as client:
             one_more = await client.post("/v1/chat/completions", json=HELLO)
             assert (await client.get("/healthz")).status_code == 200
     error = one_more.json()["error"]
     assert (one_more.status_code, error["type"], error["code"]) == (429, "upstream_error", "upstream_busy")
     assert one_more.headers["retry-after"] == "1"
-    assert weir.posted_count == IDLE_STREAMS
+    assert len(weir.arrivals) == IDLE_STREAMS
     entries = await wait_for_entries(narrow, IDLE_STREAMS)
     assert {entry["outcome"] for entry in entries} == {"client_left"}
     await assert_nothing_stays_behind(narrow)

@@ -89,14 +89,14 @@ async def test_a_killed_database_stops_calls_and_when_it_is_back_they_go_on(
         assert body["checks"]["schema"] == {"ok": False, "reason": "unknown while the database is away"}
         assert body["checks"]["redis"]["ok"] is True
         assert await metric(weir, "weir_database_up") == "0.0"
-        sent = weir.simulator.account.arrived_count
+        sent = len(weir.arrivals)
         assert_unavailable(await call(weir))
         assert_unavailable(await call(weir, {**BODY, "stream": True}))
         assert_unavailable(await call(weir, key=tokens.mint("api")))  # not 401: nobody can tell
         async with weir.http() as client:
             assert_unavailable(await client.get(f"/v1/requests/{first.headers['x-request-id']}"))
             assert (await client.get("/healthz")).status_code == 200
-        assert weir.simulator.account.arrived_count == sent
+        assert len(weir.arrivals) == sent
 
         own_postgres.start()
         await until(became(weir, 200))
@@ -112,7 +112,7 @@ async def test_a_killed_database_stops_calls_and_when_it_is_back_they_go_on(
 async def test_a_call_that_is_on_its_way_when_the_database_dies_is_answered_and_written_once_when_it_is_back(
     weir: RunningWeir, own_postgres: OwnServer
 ) -> None:
-    arrived = weir.simulator.account.arrived_count
+    arrived = len(weir.arrivals)
     calling = [asyncio.create_task(call(weir, {**SLOW, "stream": streamed})) for streamed in (False, True)]
     await weir.simulator.account.wait_for_arrivals(arrived + 2)
 
@@ -170,7 +170,7 @@ async def test_a_weir_that_stops_without_its_database_says_what_it_could_not_wri
 ) -> None:
     changes = {"database_url": own_settings.database_url, **IMPATIENT, "server.shutdown_grace_seconds": 1.0}
     weir = await start_weir(changes)
-    arrived = weir.simulator.account.arrived_count
+    arrived = len(weir.arrivals)
     calling = asyncio.create_task(call(weir, SLOW))
     await weir.simulator.account.wait_for_arrivals(arrived + 1)
     own_postgres.kill()

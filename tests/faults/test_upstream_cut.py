@@ -125,7 +125,7 @@ async def test_a_broken_event_is_relayed_as_it_came_and_the_rest_after_it(weir: 
     received = await ask(weir, x_simulator="malformed=json;output_tokens=4")
     assert received.events()[-1] == "[DONE]"
     [entry] = await weir.entries()
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     assert (entry["ending"], entry["output_tokens"]) == ("settled", call.completion_tokens)
 
 

@@ -1,6 +1,5 @@
 """Upstreams that refuse, and upstreams that are not there: what the caller sees, and what it is charged."""
 
-import socket
 from typing import Any
 
 import openai
@@ -9,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.fixtures.canned import CannedUpstream
+from tests.fixtures.ports import NOBODY_LISTENS
 from tests.fixtures.weir import UPSTREAM_KEY, RunningWeir, StartWeir
 
 HELLO: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello."}]}
@@ -47,7 +47,7 @@ async def test_a_refusal_comes_back_as_it_came_and_costs_nothing(
     assert (entry["ending"], entry["outcome"], entry["status"]) == ("released", "upstream_refused", status)
     assert (entry["cost_nano"], entry["input_tokens"], entry["output_tokens"]) == (0, 0, 0)
     assert (entry["price_id"], entry["flags"]) == (None, [])
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     assert entry["upstream_request_id"] == call.id
 
 
@@ -120,18 +120,12 @@ async def test_a_redirect_is_not_followed(
     )
 
 
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @pytest.mark.parametrize("kind", ["nobody listens", "no such host", "no TLS"])
 async def test_an_upstream_that_was_never_reached_has_no_row(
     weir: RunningWeir, start_weir: StartWeir, kind: str
 ) -> None:
     base_url = {
-        "nobody listens": f"http://127.0.0.1:{unused_port()}/v1",
+        "nobody listens": f"{NOBODY_LISTENS}/v1",
         "no such host": "http://no-such-host.invalid/v1",
         "no TLS": weir.settings.openai_base_url.replace("http://", "https://"),
     }[kind]

@@ -1,7 +1,6 @@
 """Where a call goes when the first upstream cannot answer it, what that costs, and what its caller gets to know."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +12,7 @@ import orjson
 import pytest
 
 from tests.fixtures.canned import CannedUpstream
+from tests.fixtures.ports import NOBODY_LISTENS
 from tests.fixtures.waiting import until
 from tests.fixtures.weir import UPSTREAM_KEY, RunningWeir
 from tests.gateway.test_budgeted import make_budget, window
@@ -34,11 +34,12 @@ async def weir2(
     upstreams._calls = calls._replace(attempts_max=3)
     [first] = before
     second = replace(first, name="second", base_url=shared_simulator[1], api_key=UPSTREAM_KEY, priority=1)
-    directory.upstreams = (first, second)
+    directory.set((first, second))
     calls.health.keep(())
     canned.answers()
     yield replace(canned_weir, simulator=weir.simulator)
-    upstreams._calls, directory.upstreams = calls, before
+    upstreams._calls = calls
+    directory.set(before)
     calls.health.keep(())
 
 
@@ -47,12 +48,12 @@ def change(weir: RunningWeir, position: int, **fields: Any) -> None:
     directory = weir.wiring.upstreams._directory
     upstreams = list(directory.upstreams)
     upstreams[position] = replace(upstreams[position], **fields)
-    directory.upstreams = tuple(upstreams)
+    directory.set(tuple(upstreams))
 
 
 def only_first(weir: RunningWeir) -> None:
     directory = weir.wiring.upstreams._directory
-    directory.upstreams = directory.upstreams[:1]
+    directory.set(directory.upstreams[:1])
 
 
 async def ask(weir: RunningWeir, headers: dict[str, str] | None = None, **members: Any) -> httpx.Response:
@@ -70,12 +71,6 @@ def refuses(canned: CannedUpstream, status: int, **error: Any) -> None:
     )
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @PLAIN_AND_STREAMED
 async def test_what_one_upstream_refuses_another_answers(
     weir2: RunningWeir, canned: CannedUpstream, stream: bool
@@ -90,12 +85,12 @@ async def test_what_one_upstream_refuses_another_answers(
     assert endings(entries) == [("openai", "released", 500), ("second", "settled", 200)]
     assert len({entry["request_id"] for entry in entries}) == 1
     assert len({entry["id"] for entry in entries}) == 2
-    assert len(canned.requests) == len(weir2.simulator.account.calls) == 1
+    assert len(canned.requests) == len(weir2.arrivals) == 1
 
 
 async def test_an_upstream_that_is_not_there_costs_nothing_and_leaves_no_entry(weir2: RunningWeir) -> None:
     await make_budget(weir2, "1")
-    change(weir2, 0, base_url=f"http://127.0.0.1:{free_port()}/v1")
+    change(weir2, 0, base_url=f"{NOBODY_LISTENS}/v1")
 
     answer = await ask(weir2)
 
@@ -143,7 +138,7 @@ async def test_what_is_the_callers_fault_is_sent_once(weir2: RunningWeir, canned
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, "its_own_code")
     assert "x-should-retry" not in answer.headers
     assert len(canned.requests) == 1
-    assert weir2.simulator.account.calls == []
+    assert weir2.arrivals == []
 
 
 async def test_an_upstream_that_fails_sees_one_call_of_an_sdk_three_times_and_no_more(
@@ -215,7 +210,7 @@ async def test_a_model_to_fall_back_to_is_named_priced_and_limited_as_itself(
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-weir-model"] == "gpt-4o-mini"
     assert answer.headers["x-ratelimit-limit-requests"] == "7"
-    assert orjson.loads(weir2.simulator.account.calls[0].body) == {**HELLO, "model": "gpt-4o-mini"}
+    assert orjson.loads(weir2.arrivals[0].body) == {**HELLO, "model": "gpt-4o-mini"}
     asked, answered = await weir2.entries()
     assert (asked["model"], answered["model"]) == ("gpt-4o", "gpt-4o-mini")
     assert answered["price_id"].startswith("gpt-4o-mini/")
@@ -235,7 +230,7 @@ async def test_a_model_is_called_by_the_name_that_its_upstream_has_for_it(
     answer = await ask(weir2, model="fast")
 
     assert answer.status_code == 200, answer.text
-    assert orjson.loads(weir2.simulator.account.calls[0].body)["model"] == "gpt-4o-mini"
+    assert orjson.loads(weir2.arrivals[0].body)["model"] == "gpt-4o-mini"
     assert canned.requests == []
     [entry] = await weir2.entries()
     assert (entry["model"], entry["ending"]) == ("fast", "settled")
@@ -254,7 +249,7 @@ async def test_a_retry_that_the_budget_has_no_room_for_is_not_made(weir2: Runnin
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_unreachable")
     assert (await weir2.entries())[-1]["upstream"] == "openai"
-    assert [call for call in weir2.simulator.account.calls if call.method == "POST"] == []
+    assert [call for call in weir2.arrivals if call.method == "POST"] == []
 
 
 async def test_an_answer_of_the_second_upstream_is_kept_for_its_idempotency_key(
@@ -270,7 +265,7 @@ async def test_an_answer_of_the_second_upstream_is_kept_for_its_idempotency_key(
     assert first.status_code == second.status_code == 200
     assert first.content == second.content
     assert second.headers["idempotent-replayed"] == "true"
-    assert len(weir2.simulator.account.calls) == 1
+    assert len(weir2.arrivals) == 1
 
 
 async def test_a_call_counts_once_in_its_limits_however_often_it_was_sent(
@@ -304,7 +299,7 @@ async def test_without_an_upstream_that_takes_calls_the_caller_is_told_when_to_c
     weir2: RunningWeir, canned: CannedUpstream
 ) -> None:
     only_first(weir2)
-    change(weir2, 0, base_url=f"http://127.0.0.1:{free_port()}/v1")
+    change(weir2, 0, base_url=f"{NOBODY_LISTENS}/v1")
     for _ in range(3):
         await ask(weir2, headers={"x-stainless-retry-count": "1"})
 
@@ -326,7 +321,7 @@ async def test_calls_that_wait_at_an_upstream_that_fell_silent_are_sent_elsewher
         never.set()
 
     assert [answer.status_code for answer in answers] == [200] * 4
-    assert len(weir2.simulator.account.calls) == 4
+    assert len(weir2.arrivals) == 4
     by_upstream = [entry["upstream"] for entry in await weir2.entries() if entry["ending"] == "settled"]
     assert by_upstream == ["second"] * 4
 

@@ -43,13 +43,13 @@ async def test_a_repeated_request_gets_the_same_bytes_and_is_charged_once(
     assert again.headers["x-weir-cost-usd"] == "0"
     assert again.headers["x-request-id"] != first.headers["x-request-id"]
     assert "idempotent-replayed" not in first.headers
-    assert weir.simulator.account.arrived_count == 1
+    assert len(weir.arrivals) == 1
     assert len(await weir.entries()) == 1
 
 
 async def test_the_upstream_never_sees_the_key(weir: RunningWeir) -> None:
     await ask(weir)
-    assert "idempotency-key" not in weir.simulator.account.calls[0].headers
+    assert "idempotency-key" not in weir.arrivals[0].headers
 
 
 async def test_another_body_under_the_same_key_is_refused(weir: RunningWeir) -> None:
@@ -57,7 +57,7 @@ async def test_another_body_under_the_same_key_is_refused(weir: RunningWeir) -> 
     await weir.wiring.ledger.drain()
     other = await ask(weir, {**HELLO, "temperature": 0})
     assert (other.status_code, code(other)) == (422, "idempotency_key_reused")
-    assert weir.simulator.account.arrived_count == 1
+    assert len(weir.arrivals) == 1
 
 
 async def test_a_key_belongs_to_one_caller(weir: RunningWeir) -> None:
@@ -66,7 +66,7 @@ async def test_a_key_belongs_to_one_caller(weir: RunningWeir) -> None:
     weir.api_key = (await weir.wiring.keys.create("api", "another", project_id="proj_default")).value
     answer = await ask(weir, {**HELLO, "temperature": 0})
     assert answer.status_code == 200
-    assert weir.simulator.account.arrived_count == 2
+    assert len(weir.arrivals) == 2
 
 
 async def test_while_the_first_is_under_way_the_second_is_told_to_wait(weir: RunningWeir) -> None:
@@ -80,7 +80,7 @@ async def test_while_the_first_is_under_way_the_second_is_told_to_wait(weir: Run
 
     assert (second.status_code, code(second)) == (409, "idempotency_key_in_use")
     assert int(second.headers["retry-after-ms"]) > 0
-    assert weir.posted_count == 1
+    assert len(weir.arrivals) == 1
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -93,7 +93,7 @@ async def test_of_many_at_once_one_is_sent(weir: RunningWeir, start_weir: StartW
     sent = [answer for answer in answers if answer.status_code == 200]
     assert len({answer.content for answer in sent}) == 1
     assert len([answer for answer in sent if "idempotent-replayed" not in answer.headers]) == 1
-    assert weir.simulator.account.arrived_count == 1
+    assert len(weir.arrivals) == 1
     for gateway in gateways:
         await gateway.wiring.ledger.drain()
     assert len(await weir.entries()) == 1
@@ -118,7 +118,7 @@ async def test_a_stream_whose_caller_left_is_finished_and_kept(weir: RunningWeir
     assert again.text.rstrip().endswith("data: [DONE]")
     [entry] = await weir.entries()
     assert (entry["outcome"], entry["output_tokens"]) == ("completed", 60)
-    assert weir.simulator.account.arrived_count == 1
+    assert len(weir.arrivals) == 1
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ async def test_a_call_that_failed_leaves_its_key_free(weir: RunningWeir, body: d
     again = await ask(weir, body)
     assert again.status_code == 200
     assert "idempotent-replayed" not in again.headers
-    assert weir.simulator.account.arrived_count == 2
+    assert len(weir.arrivals) == 2
 
 
 @pytest.mark.parametrize("body", [{"model": "gpt-4o-mini"}, {**HELLO, "max_tokens": "many"}])

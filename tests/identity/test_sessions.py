@@ -244,7 +244,7 @@ async def test_who_is_only_in_the_organization_pays_for_no_calls(
     person = await sign_in(role=role)
 
     assert (await _call(weir, person, DEFAULT_PROJECT_ID))[0] == 403
-    assert weir.simulator.account.calls == []
+    assert weir.arrivals == []
 
 
 async def test_a_project_that_is_archived_takes_no_calls(weir: RunningWeir, sign_in: SignIn) -> None:
@@ -277,3 +277,10 @@ def test_secrets_are_the_given_ones_or_made_from_the_peppers(settings: Settings)
     assert PEPPER.encode() not in derived[0]
     assert len(set(derived)) == 2
     assert _token_secrets(settings.model_copy(update={"identity": given})) == [b"s" * 32, b"t" * 32]
+
+
+def test_a_public_key_as_a_secret_is_refused_before_anybody_signs_in(settings: Settings) -> None:
+    public_key = SecretStr("-----BEGIN PUBLIC KEY-----" + "A" * 32)
+    given = settings.identity.model_copy(update={"token_secret": public_key})
+    with pytest.raises(ValueError, match="asymmetric key"):
+        _token_secrets(settings.model_copy(update={"identity": given}))

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
+from tests.fixtures.ports import free_port
 from tests.load.gateways import simulator, weir
 from tests.load.generator import chat_request, percentile_ms
 from tests.load.machine import OTHER_CORES, pin
 from tests.load.options import Options
 from tests.load.report import Report, Table
 from tests.load.rules import KEY, administering
-from tests.process.weir_process import free_port
 
 TITLE = "A third of the upstreams is a black hole"
 HOW = (

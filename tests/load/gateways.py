@@ -15,9 +15,10 @@ from types import MappingProxyType
 from typing import IO, NamedTuple
 from urllib.parse import urlsplit
 
+from tests.fixtures.ports import free_port
 from tests.load.machine import GATEWAY_CORES, OTHER_CORES, listening, pin, servers_in
 from tests.load.rules import ADMIN_KEY, KEY, PEPPER, make_rules
-from tests.process.weir_process import empty_directory, environment, free_port
+from tests.process.weir_process import empty_directory, environment
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60.0

@@ -3,9 +3,9 @@
 import shutil
 from contextlib import ExitStack
 
+from tests.fixtures.ports import free_port
 from tests.load.gateways import Behind, Gateway, new_directory, process
 from tests.load.machine import GATEWAY_CORES, listening
-from tests.process.weir_process import free_port
 
 _CONFIGURATION = """
 {user}

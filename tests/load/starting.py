@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tests.fixtures.ports import free_port
 from tests.load.gateways import (
     Behind,
     is_ready,
@@ -20,7 +21,7 @@ from tests.load.gateways import (
 from tests.load.machine import ALL_CORES, pin, proportional_kib, resident_kib, servers_in
 from tests.load.options import Options
 from tests.load.report import Report
-from tests.process.weir_process import environment, free_port
+from tests.process.weir_process import environment
 
 TITLE = "Start and memory at rest"
 HOW = (
@@ -73,6 +74,7 @@ def _start(directory: Path, behind: Behind, *, rest_seconds: float, is_traced: b
     if not is_traced:
         del variables["WEIR_TRACING__OTLP_ENDPOINT"]
     settings = environment(directory, **variables)
+    settings.pop("PYTHONDONTWRITEBYTECODE", None)  # as it is where Weir is installed: compiled once, at the first start
     log = directory / "start.log"
     with log.open("wb") as output:
         begun = time.monotonic()

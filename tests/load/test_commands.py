@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.fixtures.ports import free_port
 from tests.load.__main__ import PAGE, STEPS, measure
 from tests.load.flame_graph import flame_graph
 from tests.load.gateways import ROOT, peer
@@ -18,7 +19,6 @@ from tests.load.options import Options
 from tests.load.page import page
 from tests.load.plot import picture, slope
 from tests.load.report import TARGETS, Report
-from tests.process.weir_process import free_port
 
 PATIENCE_SECONDS = 150
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -20,18 +19,13 @@ from app.setting_groups import Tracing
 from app.settings import Settings
 from app.wiring import wire
 from tests.embedded.probes import fetch
+from tests.fixtures.ports import free_port
 from tests.fixtures.servers import PEPPER
 
 
 def url_of(secret: SecretStr | None) -> str:
     assert secret is not None
     return secret.get_secret_value()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def serve(settings: Settings, **changes: str) -> subprocess.Popen[str]:

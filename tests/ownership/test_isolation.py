@@ -46,7 +46,7 @@ async def test_a_response_is_there_for_its_project_and_for_no_other(
     weir: RunningWeir, ours: AsyncOpenAI, theirs: AsyncOpenAI
 ) -> None:
     response = await ours.responses.create(model=MODEL, input="A secret.")
-    arrived = weir.simulator.account.arrived_count
+    arrived = len(weir.arrivals)
     attempts: list[Any] = [
         lambda client, it: client.responses.retrieve(it),
         lambda client, it: client.responses.retrieve(it, stream=True),
@@ -60,7 +60,7 @@ async def test_a_response_is_there_for_its_project_and_for_no_other(
         with pytest.raises(openai.NotFoundError) as unknown:
             await attempt(theirs, "resp_nobody")
         assert str(refused.value).replace(response.id, "resp_nobody") == str(unknown.value)
-    assert weir.simulator.account.arrived_count == arrived  # nothing was asked of the upstream
+    assert len(weir.arrivals) == arrived  # nothing was asked of the upstream
     assert (await ours.responses.retrieve(response.id)).output_text == response.output_text
 
 
@@ -84,13 +84,13 @@ async def test_nobody_can_name_what_is_another_projects_in_a_request(
     response = await ours.responses.create(model=MODEL, input="A secret.")
     text = orjson.dumps({"model": MODEL, "input": "Go on.", **named}).decode()
     body = orjson.loads(text.replace("RESPONSE", response.id).replace("ITEM", str(response.output[0].id)))
-    arrived = weir.simulator.account.arrived_count
+    arrived = len(weir.arrivals)
     with pytest.raises(openai.APIStatusError) as refused:
         await theirs.post(path, body=body, cast_to=object)
 
     assert refused.value.status_code == status
     assert refused.value.type == "invalid_request_error"
-    assert weir.simulator.account.arrived_count == arrived
+    assert len(weir.arrivals) == arrived
     assert len(await weir.entries()) == 1
 
 
@@ -207,11 +207,11 @@ async def made_at_the_second(weir: RunningWeir, ours: AsyncOpenAI, second: Simul
     """Return a response that the second upstream has."""
     directory = weir.wiring.upstreams._directory
     both = directory.upstreams
-    directory.upstreams = both[1:]
+    directory.set(both[1:])
     try:
         response = await ours.responses.create(model=MODEL, input="Hello.")
     finally:
-        directory.upstreams = both
+        directory.set(both)
     assert second.account.arrived_count == 1
     return response
 
@@ -225,7 +225,7 @@ async def test_calls_go_to_the_upstream_that_has_what_they_name(
     following = await ours.responses.create(model=MODEL, input="Go on.", previous_response_id=response.id)
     await ours.responses.delete(following.id)
     assert second.account.arrived_count == 4
-    assert weir.simulator.account.arrived_count == 0
+    assert len(weir.arrivals) == 0
     assert [entry["upstream"] for entry in await weir.entries()] == ["second", "second"]
 
 
@@ -266,9 +266,10 @@ async def test_what_an_upstream_kept_that_is_not_configured_any_more_cannot_be_h
 async def test_a_list_has_what_each_upstream_keeps(weir: RunningWeir, ours: AsyncOpenAI, second: Simulator) -> None:
     first = await ours.chat.completions.create(model=MODEL, messages=HELLO, store=True)
     directory = weir.wiring.upstreams._directory
-    both, directory.upstreams = directory.upstreams, directory.upstreams[1:]
+    both = directory.upstreams
+    directory.set(both[1:])
     last = await ours.chat.completions.create(model=MODEL, messages=HELLO, store=True)
-    directory.upstreams = both
+    directory.set(both)
 
     assert [each.id async for each in ours.chat.completions.list(limit=1)] == [first.id, last.id]
 

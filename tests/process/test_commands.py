@@ -12,9 +12,10 @@ import pytest
 from app.settings import Settings
 from app.version import VERSION
 from tests.embedded.probes import fetch
+from tests.fixtures.ports import free_port
 from tests.fixtures.servers import PEPPER
 from tests.process.conftest import WeirCommand, variables_of
-from tests.process.weir_process import WeirProcess, free_port
+from tests.process.weir_process import WeirProcess
 
 _STRONG = "k" * 40
 _NOBODY_LISTENS = "127.0.0.1:1"

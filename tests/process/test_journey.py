@@ -15,12 +15,12 @@ import httpx
 import pytest
 
 from tests.embedded.probes import eventually
+from tests.fixtures.ports import free_port
 from tests.process.conftest import WeirCommand
 from tests.process.weir_process import (
     PATIENCE_SECONDS,
     WeirProcess,
     empty_directory,
-    free_port,
     group_of,
     is_running,
     run,

@@ -7,7 +7,6 @@ import pty
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
+
+from tests.fixtures.ports import free_port
 
 PATIENCE_SECONDS = 45
 _COMMAND = [sys.executable, "-m", "app"]
@@ -40,12 +41,6 @@ def empty_directory() -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def environment(directory: Path, **variables: str) -> dict[str, str]:

@@ -83,7 +83,7 @@ async def test_a_forbidden_model_is_as_unknown_as_any(weir: RunningWeir, permiss
             }
         await client.chat.completions.create(model="sim-large", messages=HI)
         assert (await client.models.retrieve("sim-large")).id == "sim-large"
-        assert [call.model for call in weir.simulator.account.calls if call.model] == ["sim-large"]
+        assert [call.model for call in weir.arrivals if call.model] == ["sim-large"]
 
         await permissions.update(DEFAULT_PROJECT_ID, mode="allow_list", model_ids=["sim-s*"])
         assert {model for model in await models_of(client) if model.startswith("sim-")} == {"sim-small"}

@@ -30,7 +30,7 @@ async def test_a_streamed_call_is_one_row_and_its_usage_chunk_is_not_shown_unask
 
     assert all(chunk.choices for chunk in chunks)
     [entry] = await weir.entries()
-    [call] = weir.simulator.account.calls
+    [call] = weir.arrivals
     assert (entry["input_tokens"], entry["output_tokens"]) == (call.prompt_tokens, call.completion_tokens)
     assert entry["streamed"]
     assert (entry["ending"], entry["outcome"]) == ("settled", "completed")

@@ -51,4 +51,4 @@ async def test_a_node_program_sees_the_same_through_weir_as_directly(weir: Runni
     assert seen["error inside a stream"]["class"] == "APIError"
     wanted: dict[str, Any] = json.loads((_SOURCES / "package.json").read_text())
     assert told["version"] == wanted["dependencies"]["openai"]
-    assert len(await weir.entries()) == len([c for c in weir.simulator.account.calls if c.path.endswith("ions")]) // 2
+    assert len(await weir.entries()) == len([c for c in weir.arrivals if c.path.endswith("ions")]) // 2

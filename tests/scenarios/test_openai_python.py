@@ -28,7 +28,7 @@ _CLASSES = [name for name in JOURNEYS if name.endswith("Error")]
 async def _nothing_left_behind(weir: RunningWeir) -> AsyncIterator[None]:
     """Wait for calls that their client gave up: they are finished, and would be rows of the next test."""
     yield
-    sent = {call.request_id for call in weir.simulator.account.calls if call.path.endswith("/completions")}
+    sent = {call.request_id for call in weir.arrivals if call.path.endswith("/completions")}
 
     async def are_settled() -> bool:
         return sent <= {None, *(entry["request_id"] for entry in await weir.entries())}
@@ -83,7 +83,7 @@ async def test_every_call_of_a_journey_is_a_row_with_a_receipt(weir: RunningWeir
         for name in ("plain", "streamed", "tools", "streamed tools", "structured output", "two choices"):
             await JOURNEYS[name](client)
     entries = await weir.entries()
-    calls = weir.simulator.account.calls
+    calls = weir.arrivals
     assert len(entries) == len(calls) == 8
     assert [entry["output_tokens"] for entry in entries] == [call.completion_tokens for call in calls]
     async with weir.http() as http:
@@ -141,14 +141,14 @@ async def test_an_upstream_that_goes_on_failing_sees_three_calls_and_no_more(wei
     async with asyncio.timeout(30), weir.openai(max_retries=2) as client:
         with pytest.raises(openai.APIStatusError):
             await client.chat.completions.create(model=f"{MODEL};{script}", messages=HELLO)
-    assert len(weir.simulator.account.calls) == 3
+    assert len(weir.arrivals) == 3
 
 
 async def test_what_weir_says_not_to_retry_is_not_retried(weir: RunningWeir) -> None:
     async with asyncio.timeout(30), weir.openai(max_retries=2) as client:
         with pytest.raises(openai.InternalServerError):
             await client.chat.completions.create(model=f"{MODEL};status=401", messages=HELLO)
-    assert len(weir.simulator.account.calls) == 1
+    assert len(weir.arrivals) == 1
 
 
 async def test_the_id_that_the_sdk_shows_is_the_one_of_the_receipt(weir: RunningWeir) -> None:

@@ -1,7 +1,6 @@
 import asyncio
 import logging
 import signal
-import socket
 import sys
 
 import httpx
@@ -9,6 +8,7 @@ import pytest
 
 from app.simulator.app import create_simulator
 from app.simulator.server import serve_simulator
+from tests.fixtures.ports import free_port
 from tests.simulator.wire import ASK, Wire
 
 
@@ -50,8 +50,7 @@ async def test_the_process_keeps_its_signal_handlers_and_its_loggers() -> None:
 
 
 async def test_a_simulator_is_served_again_and_on_the_port_that_was_asked_for() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     simulator = create_simulator()
     for _ in range(2):
         async with serve_simulator(simulator, port) as base_url:
@@ -82,8 +81,7 @@ async def test_many_calls_at_once_are_each_in_the_account_once() -> None:
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 async def test_the_process_of_its_own_serves_until_it_is_told_to_stop(stop: signal.Signals) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     code = f"from app.simulator.server import run; print('ready', flush=True); run({port})"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT

@@ -1,7 +1,6 @@
 """An upstream is tried out before it is saved, and the administrator learns exactly what is wrong with it."""
 
 import asyncio
-import socket
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from app.upstreams.client import UpstreamClient
 from app.upstreams.routing import Timeouts, Upstream
 from app.upstreams.trial_service import TrialService
 from tests.fixtures.canned import CannedUpstream
+from tests.fixtures.ports import NOBODY_LISTENS
 from tests.fixtures.upstreams import SECOND_KEY, Managed
 from tests.fixtures.waiting import until
 from tests.fixtures.weir import RunningWeir
@@ -108,9 +108,7 @@ async def test_its_own_timeout_may_strike_first(canned: CannedUpstream, elsewher
 
 
 async def test_a_server_that_is_not_there_is_named(managed: Managed) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    error = await refusal(managed, f"http://127.0.0.1:{port}/v1")
+    error = await refusal(managed, f"{NOBODY_LISTENS}/v1")
     assert error["param"] == "base_url"
     assert "it cannot be reached" in error["message"]
 

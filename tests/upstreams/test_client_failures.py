@@ -1,6 +1,7 @@
 """What the HTTP client says of upstreams that cannot be reached, or answer what nobody can read; uploads in pieces."""
 
 import asyncio
+import errno
 import gzip
 import socket
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from app.upstreams.routing import Timeouts
 from app.upstreams.waits import Waits
 from tests.fixtures.canned import CannedUpstream
 from tests.fixtures.listening import silent_address
+from tests.fixtures.ports import NOBODY_LISTENS
 from tests.fixtures.weir import RunningWeir
 from tests.upstreams.certificate import tls_context
 from tests.upstreams.connections import in_use
@@ -96,13 +98,10 @@ async def test_a_certificate_that_nobody_vouches_for_is_told_apart(client: Upstr
 
 
 async def test_a_port_where_nobody_listens_is_told_apart(client: UpstreamClient) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-
-    found = await failure_of(client, URL(f"http://127.0.0.1:{port}/"))
+    found = await failure_of(client, URL(NOBODY_LISTENS))
 
     assert found.failure == "not_sent"
-    assert found.reason.startswith("no connection: [Errno 111]")
+    assert found.reason.startswith(f"no connection: [Errno {errno.ECONNREFUSED}]")
 
 
 async def test_a_connection_that_hangs_is_given_up_sooner_while_another_upstream_could_answer() -> None:

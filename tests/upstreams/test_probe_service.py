@@ -1,7 +1,6 @@
 """Weir asks by itself whether an upstream is there: one that is, one that refuses, and one that never answers."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -18,6 +17,7 @@ from app.upstreams.target_health import TargetHealth
 from app.upstreams.ticket import Ticket
 from tests.fixtures.canned import CannedUpstream
 from tests.fixtures.listening import listening
+from tests.fixtures.ports import NOBODY_LISTENS
 from tests.fixtures.waiting import until
 from tests.upstreams.knowing import make_health, make_target
 
@@ -90,9 +90,7 @@ async def test_an_answer_that_nobody_can_read_is_one_too(
 
 
 async def test_nobody_there_keeps_it_open(client: UpstreamClient) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    target = make_target("one", base_url=f"http://127.0.0.1:{port}/v1")
+    target = make_target("one", base_url=f"{NOBODY_LISTENS}/v1")
     health = make_health(breaker=RULES)
     known = silenced(health, target)
     before = known.breaker.until
