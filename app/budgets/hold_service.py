@@ -26,6 +26,11 @@ class Holds:
         """About how long a call under way holds its reservation: by then another one has ended."""
         return max(_RETRY_AFTER_MS_MIN, min(_RETRY_AFTER_MS_MAX, int(self._average_seconds * 1_000)))
 
+    @property
+    def are_awaited(self) -> bool:
+        """Whether a call waits for what another holds."""
+        return bool(self._waiting)
+
     def begin(self, reservation_id: UUID) -> None:
         """Know of a reservation, from before it is committed."""
         self._began_seconds.setdefault(reservation_id, monotonic_seconds())

@@ -32,6 +32,8 @@ _BATCH_MAX: Final = 500
 _RETRY_SECONDS: Final = 0.25
 _POLL_SECONDS: Final = 0.1
 """How often a call that waits for room looks for what other processes gave back."""
+_SETTLE_WITHIN_SECONDS: Final = 0.02
+"""For how long a settlement that nobody waits for may wait for others: alone it costs as much as reserving."""
 _UNPRICED: Final = Demand(Nano(0), Nano(0), Nano(0))
 
 _Answer = Grant | Shortfall | Unpriced | None
@@ -62,6 +64,10 @@ class BudgetService:
         self._settings = settings
         self._windows = WindowService()
         self._holds = Holds()
+        # Where nobody may wait for what comes back, it has to come back at once.
+        self._settle_within_seconds = _SETTLE_WITHIN_SECONDS if settings.reserve_wait_ms else 0.0
+        self._tight: set[int] = set()
+        """Windows that had too little room for a call once: what they held comes back at once."""
         self._reserving: GroupCommit[_Asked, _Answer] = GroupCommit(
             self._reserve,
             batch_max=_BATCH_MAX,
@@ -94,6 +100,7 @@ class BudgetService:
             left_seconds = deadline - monotonic_seconds()
             if isinstance(answer, Unpriced) or answer.is_spent or left_seconds <= 0:
                 raise refusal(answer, self._holds.retry_after_ms)
+            self._ledger.hurry()
             await self._holds.wait_for_return(min(left_seconds, _POLL_SECONDS))
 
     async def preview(self, payer: Payer, demand: Demand | None) -> tuple[Grant | Shortfall | Unpriced, list[Window]]:
@@ -130,15 +137,18 @@ class BudgetService:
         released.add_done_callback(lambda _: self._holds.end(reservation_id))
         return released
 
-    def settle(self, entry: Entry, answer: StoredAnswer | None = None) -> asyncio.Future[None]:
+    def settle(
+        self, entry: Entry, answer: StoredAnswer | None = None, *, has_key: bool = False
+    ) -> asyncio.Future[None]:
         """End the reservation with the id of *entry* by that entry, in one commit. Retried until PostgreSQL knows.
 
         Then the future that is returned is done; nobody has to wait for it. In the same commit *answer* is kept for the
-        idempotency key that it was claimed with.
+        idempotency key that it was claimed with. A call that *has_key* frees it so: the next one with it may be there.
         """
         if answer is not None:
             self._answers[entry.id] = answer
-        settled = self._ledger.append(entry)
+        is_awaited = has_key or self._holds.are_awaited or not self._tight.isdisjoint(entry.budget_window_ids)
+        settled = self._ledger.append(entry, within_seconds=0.0 if is_awaited else self._settle_within_seconds)
         settled.add_done_callback(lambda _: self._settled(entry.id, settled))
         return settled
 
@@ -198,7 +208,9 @@ class BudgetService:
         self, connection: HotConnection, asked: Sequence[_Asked], payers: Sequence[Payer]
     ) -> Sequence[_Answer]:
         async with connection.transaction():
-            answers, _ = _admit(asked, await self._windows.lock(connection, payers))
+            windows = await self._windows.lock(connection, payers)
+            answers, _ = _admit(asked, windows)
+            self._tight |= _too_full(asked, windows)
             await self._claim_keys(connection, asked, answers)
             granted = _granted(asked, answers)
             moves = holds_of(granted)
@@ -263,6 +275,16 @@ def _admit(asked: Sequence[_Asked], windows: Sequence[Sequence[Window]]) -> tupl
         _answer(each.reservation.model, each.demand, own) for each, own in zip(asked, windows, strict=True)
     ]
     return answers, _granted(asked, answers)
+
+
+def _too_full(asked: Sequence[_Asked], windows: Sequence[Sequence[Window]]) -> set[int]:
+    """Return those of *windows*, as they stand now, that could not hold as much as was asked for once more."""
+    pairs = [(window, each.demand) for each, own in zip(asked, windows, strict=True) for window in own]
+    return {
+        window.id
+        for window, demand in pairs
+        if demand is not None and window.budget.refuses and window.headroom_nano < demand.capped_nano
+    }
 
 
 def _granted(asked: Sequence[_Asked], answers: Sequence[_Answer]) -> list[Reservation]:

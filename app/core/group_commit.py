@@ -1,7 +1,8 @@
 """Group commit: items that arrive while a flush is on its way ride the next one together.
 
-There is no timer: at low load nothing waits longer than for one turn of the event loop, at high load one commit carries
-many items. An item is in exactly one batch; what a failed batch means is the flush function's decision.
+At low load nothing that somebody waits for waits longer than for one turn of the event loop, at high load one commit
+carries many items. What nobody waits for may come a little later: a batch alone costs its process several times what an
+item more in another costs. An item is in exactly one batch; what a failed batch means is the flush function's decision.
 """
 
 import asyncio
@@ -36,25 +37,45 @@ class GroupCommit(Generic[Item, Result]):
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._in_flight: list[tuple[Item, asyncio.Future[Result]]] = []
         self._runner: asyncio.Task[None] | None = None
+        self._is_due = False
+        """Something of what waits is not to wait any longer."""
+        self._due_later: asyncio.TimerHandle | None = None
+        """When that becomes so, if nobody hurries meanwhile."""
 
     @property
     def pending(self) -> int:
         """How many items are not committed yet."""
         return len(self._waiting) + len(self._in_flight)
 
-    def submit(self, item: Item) -> asyncio.Future[Result]:
-        """Queue *item* for the next batch; the future resolves when its batch is committed."""
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+    def submit(self, item: Item, *, within_seconds: float = 0.0) -> asyncio.Future[Result]:
+        """Queue *item* for the next batch; the future resolves when its batch is committed.
+
+        That batch is begun at once if nothing else is on its way, or with the next item that is not patient, or
+        *within_seconds*.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, future))
+        if not within_seconds:
+            self.hurry()
+        elif not self._is_due and self._due_later is None:
+            self._due_later = loop.call_later(within_seconds, self.hurry)
+        return future
+
+    def hurry(self) -> None:
+        """Let nothing that waits now wait for more items."""
+        if not self._waiting:
+            return
+        self._be_due(is_due=True)
         if self._runner is None:
             self._runner = asyncio.create_task(self._run(), name="group-commit")
-        return future
 
     def take_pending(self) -> list[Item]:
         """Give up: stop flushing and return every item that is not known to be committed; who waits is cancelled."""
         if self._runner is not None:
             self._runner.cancel()
             self._runner = None
+        self._be_due(is_due=False)
         pending = [*self._in_flight, *self._waiting]
         self._in_flight, self._waiting = [], []
         for _, future in pending:
@@ -63,14 +84,23 @@ class GroupCommit(Generic[Item, Result]):
 
     async def drain(self) -> None:
         """Wait until nothing is pending."""
+        self.hurry()
         while self._runner is not None:
             await asyncio.wait([self._runner])
+            self.hurry()
+
+    def _be_due(self, *, is_due: bool) -> None:
+        self._is_due = is_due
+        if self._due_later is not None:
+            self._due_later.cancel()
+            self._due_later = None
 
     async def _run(self) -> None:
-        while self._waiting:
+        while self._is_due:
             await self._let_others_join()
             batch = self._in_flight = self._waiting[: self._batch_max]
             del self._waiting[: self._batch_max]
+            self._be_due(is_due=bool(self._waiting))
             await self._commit(batch)
             self._in_flight = []
         self._runner = None

@@ -155,6 +155,7 @@ class Settlement:
                 budget_window_ids=attempt.budget_window_ids,
             ),
             attempt.record.answer() if attempt.record is not None and outcome in _WHOLE else None,
+            has_key=attempt.record is not None,
         )
         self._limits.adjust(attempt.lease, used(usage, None if ending == "released" else attempt.request))
         _note(attempt, outcome, usage, charge.cost)

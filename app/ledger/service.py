@@ -63,9 +63,16 @@ class LedgerService:
         if self._group.pending >= self._settings.queue_entries_max:
             raise Unavailable("Too many calls are waiting to be written to the ledger.")
 
-    def append(self, entry: Entry) -> asyncio.Future[None]:
-        """Queue *entry* for the next commit; it is retried until PostgreSQL has it, and then the future is done."""
-        return self._group.submit(entry)
+    def append(self, entry: Entry, *, within_seconds: float = 0.0) -> asyncio.Future[None]:
+        """Queue *entry* for the next commit; it is retried until PostgreSQL has it, and then the future is done.
+
+        For others to share that commit it may wait for *within_seconds*.
+        """
+        return self._group.submit(entry, within_seconds=within_seconds)
+
+    def hurry(self) -> None:
+        """Let no entry wait any longer for others to share its commit."""
+        self._group.hurry()
 
     async def write(self, connection: HotConnection, entries: Sequence[Entry]) -> None:
         """Write *entries* in the transaction that *connection* is in."""

@@ -90,6 +90,11 @@ class Lease:
         """Return the counters of concurrent calls that it is in."""
         return [charge.key for charge in self.charges if charge.limit.per is None]
 
+    def is_missed(self) -> bool:
+        """Tell whether some other process may want its place among concurrent calls: less than half were free."""
+        pairs = zip(self.charges, self.standings, strict=True)
+        return any(c.limit.per is None and 2 * s.remaining < c.limit.maximum for c, s in pairs)
+
     def corrections(self, used: Amounts) -> list[int]:
         """Return what to add to each of its counters, now that it has *used* that much."""
         counted = used.counted()

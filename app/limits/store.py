@@ -32,6 +32,8 @@ _LEASE_MS: Final = 30_000
 _BEAT_SECONDS: Final = 5.0
 _BEAT_TIMEOUT_SECONDS: Final = 1.0
 """Nobody waits for a beat, so it may take longer than a call may."""
+_END_WITHIN_SECONDS: Final = 0.02
+"""For how long the end of a call that others hardly miss may wait for the next call, whose script run it shares."""
 _LEASES_PER_BEAT: Final = 500
 _RETRY_SECONDS_MIN: Final = 0.5
 _RETRY_SECONDS_MAX: Final = 30.0
@@ -84,7 +86,8 @@ class LimitStore:
     def end(self, lease: Lease, corrections: Sequence[int]) -> None:
         """Correct what *lease* counts and end its place among concurrent calls, soon; not while Redis is away."""
         if self.health.is_up:
-            self._group.submit(_Ended(lease, corrections))
+            within_seconds = 0.0 if lease.is_missed() else _END_WITHIN_SECONDS
+            self._group.submit(_Ended(lease, corrections), within_seconds=within_seconds)
 
     async def beat(self) -> None:
         """Say that this process and its leases go on; learns whether Redis is there, and how many processes are."""

@@ -173,6 +173,60 @@ async def test_a_call_waits_for_a_hold_of_its_own_process_to_come_back(db: Datab
     assert grant.ceiling_nano == 9_000
 
 
+async def test_settlements_that_nobody_waits_for_share_a_commit(db: Database) -> None:
+    await make_budget(db)
+    budgets = await started(db, reserve_wait_ms=30_000)
+    budgets._settle_within_seconds = 600
+    entries = [(await reserve(budgets))[1] for _ in range(2)]
+
+    settled = [budgets.settle(entry) for entry in entries]
+    await reserve(budgets)  # which does not need what they hold
+    assert await open_reservations(db) == 3
+    budgets.settle(entries[0]._replace(id=make_reservation().id), has_key=True)
+
+    await asyncio.wait_for(asyncio.gather(*settled), 20)
+    assert await open_reservations(db) == 1
+
+
+async def test_a_call_that_needs_what_a_settlement_gives_back_does_not_wait_for_others_to_share_its_commit(
+    db: Database,
+) -> None:
+    await make_budget(db, limit_nano=11_000)
+    budgets = await started(db, reserve_wait_ms=30_000)
+    budgets._settle_within_seconds = 600
+    _, first = await reserve(budgets)
+
+    budgets.settle(first)
+    _, second = await asyncio.wait_for(reserve(budgets), 20)
+
+    # From now on it is known that its window has little room.
+    await asyncio.wait_for(budgets.settle(second), 20)
+
+
+async def test_what_comes_back_while_a_call_waits_comes_back_at_once(db: Database) -> None:
+    await make_budget(db, limit_nano=11_000)
+    ours = await started(db, reserve_wait_ms=30_000)
+    ours._settle_within_seconds = 600
+    _, first = await reserve(ours)
+    waiting = asyncio.create_task(reserve(ours))
+    await until(lambda: ours._holds.are_awaited)
+
+    ours.settle(first)
+
+    await asyncio.wait_for(waiting, 20)
+
+
+async def test_where_no_call_may_wait_a_settlement_does_not_either(db: Database) -> None:
+    await make_budget(db)
+    budgets = await started(db, reserve_wait_ms=0)
+    _, entry = await reserve(budgets)
+
+    settled = budgets.settle(entry)
+    assert budgets._ledger._group._due_later is None
+
+    await asyncio.wait_for(settled, 20)
+
+
 async def test_a_call_waits_for_a_hold_of_another_process_too(db: Database) -> None:
     await make_budget(db, limit_nano=11_000)
     ours, theirs = await started(db, reserve_wait_ms=30_000), await started(db)

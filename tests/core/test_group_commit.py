@@ -158,6 +158,92 @@ async def test_what_became_of_an_item_is_told_when_nobody_waits_for_it_any_more(
     assert told == [(1, result)]
 
 
+async def test_an_item_that_may_wait_is_committed_when_its_time_is_over() -> None:
+    commits = Commits()
+    commits.gate.set()
+    group = GroupCommit(commits.flush, batch_max=10)
+
+    patient = [group.submit(item, within_seconds=0.01) for item in (1, 2)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not commits.batches
+
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(*patient) == ["1", "2"]
+    assert commits.batches == [[1, 2]]
+
+
+async def test_items_that_may_wait_ride_with_the_first_that_may_not() -> None:
+    commits = Commits()
+    commits.gate.set()
+    group = GroupCommit(commits.flush, batch_max=10)
+    patient = group.submit(1, within_seconds=600)
+
+    assert await group.submit(2) == "2"
+
+    assert patient.result() == "1"
+    assert commits.batches == [[1, 2]]
+
+
+@pytest.mark.parametrize("hurries", [False, True])
+async def test_what_may_wait_is_not_committed_just_because_something_else_has_been(hurries: bool) -> None:
+    commits = Commits()
+    group = GroupCommit(commits.flush, batch_max=10)
+    first = group.submit(1)
+    await begun(commits, 1)
+    patient = group.submit(2, within_seconds=600)
+    if hurries:
+        group.hurry()
+    commits.gate.set()
+    await first
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    assert group.pending == (0 if hurries else 1)
+    assert patient.done() == hurries
+    group.take_pending()
+
+
+async def test_a_batch_that_is_too_small_for_all_that_waits_is_followed_by_another() -> None:
+    commits = Commits()
+    commits.gate.set()
+    group = GroupCommit(commits.flush, batch_max=2)
+    futures = [group.submit(item, within_seconds=600) for item in (1, 2, 3)]
+
+    group.hurry()
+
+    async with asyncio.timeout(5):
+        await asyncio.gather(*futures)
+    assert commits.batches == [[1, 2], [3]]
+
+
+async def test_draining_waits_for_nobody_s_patience() -> None:
+    commits = Commits()
+    commits.gate.set()
+    group = GroupCommit(commits.flush, batch_max=10)
+    patient = group.submit(1, within_seconds=600)
+
+    async with asyncio.timeout(5):
+        await group.drain()
+
+    assert patient.result() == "1"
+
+
+async def test_giving_up_returns_what_may_wait_too_and_no_timer_begins_with_what_comes_later() -> None:
+    commits = Commits()
+    commits.gate.set()
+    group = GroupCommit(commits.flush, batch_max=10)
+    group.submit(1, within_seconds=0.001)
+    assert group.take_pending() == [1]
+
+    group.submit(2, within_seconds=600)
+    await asyncio.sleep(0.02)
+
+    assert group.pending == 1
+    assert not commits.batches
+    group.take_pending()
+
+
 async def test_drain_waits_for_what_arrives_meanwhile_too() -> None:
     commits = Commits()
     group = GroupCommit(commits.flush, batch_max=1)
@@ -216,14 +302,14 @@ async def test_after_giving_up_new_items_are_committed_again() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=40),
+    st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.booleans()), max_size=40),
     st.integers(1, 5),
     st.sets(st.integers(0, 40)),
 )
 def test_whatever_the_arrivals_every_item_is_in_one_batch_in_order_and_learns_its_fate(
-    arrivals: list[tuple[int, bool]], batch_max: int, failing: set[int]
+    arrivals: list[tuple[int, bool, bool]], batch_max: int, failing: set[int]
 ) -> None:
-    """*arrivals*: how many turns of the event loop to wait before the next item, and whether its submitter leaves."""
+    """*arrivals*: how many turns to wait before the next item, whether its submitter leaves, whether it may wait."""
     batches: list[list[int]] = []
 
     async def flush(items: Sequence[int]) -> Sequence[int]:
@@ -249,12 +335,12 @@ def test_whatever_the_arrivals_every_item_is_in_one_batch_in_order_and_learns_it
                 assert results[item] == -item
 
 
-async def _arrive(group: GroupCommit[int, int], arrivals: list[tuple[int, bool]]) -> list[int | BaseException]:
+async def _arrive(group: GroupCommit[int, int], arrivals: list[tuple[int, bool, bool]]) -> list[int | BaseException]:
     futures = []
-    for item, (turns, leaves) in enumerate(arrivals):
+    for item, (turns, leaves, is_patient) in enumerate(arrivals):
         for _ in range(turns):
             await asyncio.sleep(0)
-        futures.append(group.submit(item))
+        futures.append(group.submit(item, within_seconds=600.0 if is_patient else 0.0))
         if leaves:
             futures[-1].cancel()
     await group.drain()

@@ -72,6 +72,25 @@ async def test_a_call_that_is_over_makes_room_for_one_that_comes_with_it_in_the_
     assert [each.refused is None for each in (verdict, small, large)] == [True, True, False]
 
 
+@pytest.mark.parametrize(("maximum", "waits"), [(4, True), (3, False)])
+async def test_the_end_of_a_call_waits_for_another_call_unless_its_place_is_scarce(
+    limit_store: LimitStore, limit_redis: Redis, monkeypatch: pytest.MonkeyPatch, maximum: int, waits: bool
+) -> None:
+    monkeypatch.setattr("app.limits.store._END_WITHIN_SECONDS", 600.0)
+    limit = make_limit(counts="concurrent", per=None, maximum=maximum)
+    asked = [charge(limit, 1), charge(make_limit(counts="tokens", maximum=10), 10)]
+    await limit_store.acquire("other", [charge(limit, 1)])
+    lease = lease_of(await limit_store.acquire("first", asked), asked, "first")
+    before = await evalsha_calls(limit_redis)
+
+    limit_store.end(lease, [0, -4])
+    assert (limit_store._group._due_later is not None) == waits
+    await limit_store.acquire("third", [charge(limit, 1)])
+
+    assert await evalsha_calls(limit_redis) == before + 1
+    assert [each.remaining for each in (await limit_store.look(asked)).standings] == [maximum - 2, 4]
+
+
 async def evalsha_calls(redis: Redis) -> int:
     stats = await redis._first.client.info("commandstats")
     return int(stats.get("cmdstat_evalsha", {}).get("calls", 0))

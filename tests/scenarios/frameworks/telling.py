@@ -21,7 +21,8 @@ FAULTS: Mapping[str, str | None] = {
     "unknown model": "status=404",
     "bad request": "status=400",
     "spent budget": "status=429;error_code=insufficient_quota",
-    "limit": "status=429;header.retry-after-ms=5",
+    # Without a pause of its own: a program that does not wait for one calls again before it is over.
+    "limit": "status=429;header.retry-after-ms=0",
     "server error": "status=500",
     "error in a stream": "error_after=3",
     "cut": "cut_after=3",
