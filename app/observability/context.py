@@ -62,7 +62,8 @@ class CallContext:
     error_code: str | None = None
     trouble: str | None = None
     """What happened, in words for operators, when Weir or an upstream could not answer."""
-    span: "Span | None" = None
+    span: "Span | str | None" = None
+    """Of a call that Weir itself chose not to trace only its `traceparent`."""
 
     def fail(self, error: WeirError) -> None:
         """Note that the call ends with *error*, whether it becomes an answer, an event in a stream or a cut one."""

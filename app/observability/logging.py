@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, BinaryIO, Final, Protocol
@@ -45,7 +46,7 @@ class LineWriter:
         self._stream = stream
         self._gathering_seconds = gathering_seconds
         self._lock = threading.Lock()
-        self._gathered: list[bytes] = []
+        self._gathered: list[bytes | Callable[[], bytes]] = []
 
     def msg(self, line: bytes) -> None:
         """Write *line*, and what was gathered before it, at once."""
@@ -55,13 +56,13 @@ class LineWriter:
 
     debug = info = warning = error = critical = msg
 
-    def soon(self, line: bytes) -> None:
-        """Write *line* within *gathering_seconds*, as one piece with all others of that time.
+    def soon(self, render: Callable[[], bytes]) -> None:
+        """Write the line that *render* returns within *gathering_seconds*, as one piece with all others of that time.
 
-        To wake up whoever reads them costs more than a line itself.
+        To wake up whoever reads them costs more than a line itself, and to render many together less than one by one.
         """
         with self._lock:
-            self._gathered.append(line)
+            self._gathered.append(render)
             count = len(self._gathered)
         if self._gathering_seconds == 0 or count >= _GATHERED_LINES_MAX:
             self.flush()
@@ -77,8 +78,9 @@ class LineWriter:
             lines, self._gathered = self._gathered, []
             if self._stream is None or not lines:
                 return
+            text = b"".join([(line if isinstance(line, bytes) else line()) + b"\n" for line in lines])
             try:
-                self._stream.write(b"\n".join(lines) + b"\n")
+                self._stream.write(text)
                 self._stream.flush()
             except (OSError, ValueError):
                 pass
@@ -87,8 +89,8 @@ class LineWriter:
 class Logger(FilteringBoundLogger, Protocol):
     """structlog's logger for one level, and a short way for the one line that every call writes."""
 
-    def line(self, level: str, fields: EventDict) -> None:
-        """Write *fields*, if *level* is written at all; a warning at once, and what is less within a moment."""
+    def line(self, level: str, fields: Callable[[], EventDict]) -> None:
+        """Write what *fields* returns, if *level* is written at all; a warning at once, and what is less soon."""
 
 
 class StdlibHandler(logging.Handler):
@@ -199,13 +201,21 @@ def render_json(_logger: object, _level: str, event: EventDict) -> bytes:
 
 def _logger_class(level_min: int, render: Processor) -> type[BindableLogger]:
     class LineLogger(structlog.make_filtering_bound_logger(level_min)):  # type: ignore[misc]
-        def line(self, level: str, fields: EventDict) -> None:
+        def line(self, level: str, fields: Callable[[], EventDict]) -> None:
             # The usual methods copy the fields four times, which costs as much as writing them.
             if _LEVELS[level] < level_min:
                 return
-            line = redact(None, level, {"timestamp": utc_now(), "level": level, **fields})
-            write = self._logger.soon if _LEVELS[level] < logging.WARNING else self._logger.msg
-            write(render(None, level, line))
+            now = utc_now()
+
+            def rendered() -> bytes:
+                event = {"timestamp": now, "level": level, **fields()}
+                line: bytes = render(None, level, redact(None, level, event))  # type: ignore[assignment]
+                return line
+
+            if _LEVELS[level] < logging.WARNING:
+                self._logger.soon(rendered)
+            else:
+                self._logger.msg(rendered())
 
     return LineLogger
 

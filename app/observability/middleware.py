@@ -85,11 +85,11 @@ class CallMiddleware:
             self._metrics.operational_error(call.error_code or "")
             self._logger.warning("operational_error", request_id=call.request_id, error=call.trouble)
         if call.path in QUIET_PATHS:
-            self._logger.line("debug", _fields(call, duration_seconds))
+            self._logger.line("debug", partial(_fields, call, duration_seconds))
             return
         self._metrics.call_finished(call, duration_seconds)
         self._tracer.finish_call(call)
-        self._logger.line("info", _fields(call, duration_seconds))
+        self._logger.line("info", partial(_fields, call, duration_seconds))
 
 
 async def _receive(call: CallContext, receive: Receive) -> Message:

@@ -27,11 +27,11 @@ class Tracer:
     def finish_call(self, call: CallContext) -> None:
         """End the server span of *call* with what is known by now."""
 
-    def upstream(self, call: CallContext, upstream: str) -> "AbstractContextManager[Span | None]":  # noqa: ARG002
+    def upstream(self, call: CallContext, upstream: str) -> "AbstractContextManager[Span | str | None]":  # noqa: ARG002
         """Return the span of one attempt at *upstream*; it ends with the block, as an error if that raised."""
         return NOTHING
 
-    def inject(self, span: "Span | None", headers: MutableMapping[str, str]) -> None:
+    def inject(self, span: "Span | str | None", headers: MutableMapping[str, str]) -> None:
         """Add `traceparent` to *headers*, so that the upstream's spans hang under *span*."""
 
     def shutdown(self) -> None:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -68,9 +69,9 @@ def test_a_line_is_one_json_object_with_time_level_and_event_in_front(output: io
 def test_lines_below_the_level_are_not_written(output: io.BytesIO) -> None:
     logger = build_logger(Log(format="json", level="warning"), output)
     logger.info("quiet")
-    logger.line("info", {"event": "quiet"})
+    logger.line("info", lambda: {"event": "quiet"})
     logger.warning("loud")
-    logger.line("error", {"event": "louder"})
+    logger.line("error", lambda: {"event": "louder"})
     assert [line["event"] for line in lines(output)] == ["loud", "louder"]
 
 
@@ -78,11 +79,11 @@ def test_lines_below_the_level_are_not_written(output: io.BytesIO) -> None:
 async def test_a_calls_line_waits_a_moment_for_others_and_then_is_written_by_itself(output: io.BytesIO) -> None:
     logger = configure(JSON, output)
     for number in range(3):
-        logger.line("info", {"event": "call", "number": number})
+        logger.line("info", partial(dict, event="call", number=number))
     assert lines(output) == []
     await until(lambda: bool(output.getvalue()))
     assert [line["number"] for line in lines(output)] == [0, 1, 2]
-    logger.line("info", {"event": "call", "number": 3})
+    logger.line("info", lambda: {"event": "call", "number": 3})
     await until(lambda: len(lines(output)) == 4)
 
 
@@ -90,9 +91,9 @@ async def test_a_calls_line_waits_a_moment_for_others_and_then_is_written_by_its
 @pytest.mark.parametrize("way", ["line", "warning", "info"])
 async def test_every_other_line_is_written_at_once_behind_those_that_waited(output: io.BytesIO, way: str) -> None:
     logger = configure(JSON, output)
-    logger.line("info", {"event": "call"})
+    logger.line("info", lambda: {"event": "call"})
     if way == "line":
-        logger.line("warning", {"event": "other"})
+        logger.line("warning", lambda: {"event": "other"})
     else:
         getattr(logger, way)("other")
     assert [line["event"] for line in lines(output)] == ["call", "other"]
@@ -102,7 +103,7 @@ async def test_every_other_line_is_written_at_once_behind_those_that_waited(outp
 async def test_no_more_lines_wait_than_a_few_hundred(output: io.BytesIO) -> None:
     logger = configure(JSON, output)
     for number in range(1000):
-        logger.line("info", {"event": "call", "number": number})
+        logger.line("info", partial(dict, event="call", number=number))
     written = [line["number"] for line in lines(output)]
     assert written == list(range(len(written)))
     assert 700 < len(written) <= 1000
@@ -113,7 +114,7 @@ import asyncio, os, sys
 from app.observability.logging import configure
 from app.setting_groups import Log
 async def main():
-    configure(Log(format="json")).line("info", {"event": "call"})
+    configure(Log(format="json")).line("info", lambda: {"event": "call"})
     raise {"exit": SystemExit(3), "crash": RuntimeError("nobody catches this")}[sys.argv[1]]
 asyncio.run(main())
 """
@@ -136,7 +137,7 @@ def test_loggers_of_modules_write_where_the_process_does(output: io.BytesIO) -> 
     module_logger = structlog.get_logger()
     logger = configure(JSON, output)
     module_logger.info("from a module", api_key=KEY)
-    logger.line("info", {"event": "from the middleware"})
+    logger.line("info", lambda: {"event": "from the middleware"})
     assert [line["event"] for line in lines(output)] == ["from a module", "from the middleware"]
     assert KEY not in output.getvalue().decode()
 
@@ -196,7 +197,7 @@ def test_a_closed_output_does_not_stop_the_caller(output: io.BytesIO) -> None:
     logger = build_logger(JSON, output)
     output.close()
     logger.info("nobody reads this")
-    logger.line("info", {"event": "nor this"})
+    logger.line("info", lambda: {"event": "nor this"})
 
 
 SPEAKS_INTO_A_PIPE = """

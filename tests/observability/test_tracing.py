@@ -1,3 +1,4 @@
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -83,6 +84,37 @@ async def test_a_broken_traceparent_starts_a_trace_of_its_own(ask: Any, spans: A
 async def test_a_caller_may_decide_not_to_be_traced(ask: Any, spans: Any) -> None:
     await ask(hello, headers={"traceparent": UNSAMPLED})
     assert spans() == {}
+
+
+async def test_a_call_that_is_not_chosen_has_no_spans_and_its_upstream_is_told_so(ask: Any, watch: Any) -> None:
+    exporter = InMemorySpanExporter()
+    watch.tracer = OtlpTracer(exporter, sample_ratio=0)
+    headers: list[dict[str, str]] = [{}, {}]
+
+    async def gateway(scope: Scope, receive: Receive, send: Send) -> None:
+        for each in headers:
+            with watch.tracer.upstream(call_context(scope), "openai") as span:
+                watch.tracer.inject(span, each)
+        await hello(scope, receive, send)
+
+    await ask(gateway)
+    await ask(hello, headers={"traceparent": "00-broken"})
+    await ask(hello, headers={"traceparent": SAMPLED})
+    watch.tracer.shutdown()
+
+    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-00", headers[0]["traceparent"])
+    assert headers[0] == headers[1]
+    [only] = exporter.get_finished_spans()
+    assert f"{only.context.trace_id:032x}" == TRACE, "a caller that traces decides for itself"
+
+
+async def test_as_many_calls_are_traced_as_the_ratio_says(ask: Any, watch: Any) -> None:
+    exporter = InMemorySpanExporter()
+    watch.tracer = OtlpTracer(exporter, sample_ratio=0.5)
+    for _ in range(200):
+        await ask(hello)
+    watch.tracer.shutdown()
+    assert 50 < len(exporter.get_finished_spans()) < 150
 
 
 async def test_probes_are_not_traced(ask: Any, spans: Any) -> None:
