@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import uvloop
 
 from tests.load.gateways import Behind, Gateway, bare_relay, put_on_its_core, static_upstream, weir
-from tests.load.generator import Result, paced, percentile_ms
+from tests.load.generator import Result, load, paced, percentile_ms
 from tests.load.machine import OTHER_CORES, pin
 from tests.load.nginx import nginx
 from tests.load.options import Options
@@ -47,7 +47,13 @@ def step(report: Report, options: Options) -> None:
 
 def _compare(report: Report, options: Options, gateways: list[Gateway], kind: str, body: bytes) -> dict[str, Round]:
     requests = same(body)
-    medians = alternate({each.name: (each, requests(each)) for each in gateways}, options)
+    loads = {each.name: (each, requests(each)) for each in gateways}
+    for peer in options.peers:
+        result = uvloop.run(load(peer.port, loads[peer.name][1], connections=1, seconds=0.01))
+        if result.failed:
+            report.say(f"{peer.name} is not among the {kind}: {', '.join(result.failed)}.")
+            del loads[peer.name]
+    medians = alternate(loads, options)
     show(report.table(kind, *BASE_COLUMNS, "beside the bare relay"), medians, BARE)
     return medians
 
@@ -65,6 +71,8 @@ def _judge(report: Report, options: Options, plain: dict[str, Round], stream: di
         f"{cost(bare_stream) / EVENTS:.1f} us, the call's own cost included."
     )
     for each in options.peers:
+        if each.name not in plain:
+            continue
         times = cost(plain[each.name]) / cost(own)
         report.say(f"{each.name} needs {times:.1f} times as much for a plain call.")
         for name, asked in _ASKED.items():

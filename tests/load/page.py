@@ -51,15 +51,25 @@ Weir neither installs nor starts other gateways. Start one on this machine yours
 Redis and a key of its own if it can have them. Have it send calls for the model `sim-small` to an OpenAI-compatible
 server at `http://127.0.0.1:9901/v1` with any API key: `make bench` starts that.
 
-```sh
-make bench BENCH_ARGS="--upstream-port 9901 --peer LiteLLM=http://127.0.0.1:4000,sk-its-key"
+```yaml
+# litellm.yaml, with a Redis that listens on 6379
+model_list:
+  - model_name: sim-small
+    litellm_params: {model: openai/sim-small, api_base: "http://127.0.0.1:9901/v1", api_key: any}
+router_settings: {redis_host: 127.0.0.1, redis_port: 6379}
+general_settings: {master_key: sk-its-key}
 ```
 
-For LiteLLM that is one entry in its `model_list`: `model_name: sim-small`, and among its `litellm_params` the model
-`openai/sim-small`, this `api_base` and any `api_key`. What follows the key are headers, such as Portkey's gateway
-wants: `--peer 'Portkey=http://127.0.0.1:8787,any,x-portkey-provider: openai,x-portkey-custom-host:
-http://127.0.0.1:9901/v1'`. `--peer` may be repeated. The processes that listen on a peer's port are kept on the
-gateway's core, and their CPU is counted: start it directly, not in a container.
+```sh
+litellm --config litellm.yaml --host 127.0.0.1 --port 4000 --num_workers 1
+node node_modules/@portkey-ai/gateway/build/start-server.js --port=8787 --headless
+make bench BENCH_ARGS="--upstream-port 9901 --peer LiteLLM=http://127.0.0.1:4000,sk-its-key \\
+  --peer 'Portkey=http://127.0.0.1:8787,any,x-portkey-provider: openai,x-portkey-custom-host: http://127.0.0.1:9901/v1'"
+```
+
+A peer is its name, its address, its key, and headers that it needs. Of what it cannot answer it is left out, and this
+page says so. The processes that listen on a peer's port are kept on the gateway's core, and their CPU is counted:
+start it directly, not in a container.
 
 ### A soak
 

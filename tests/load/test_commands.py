@@ -3,8 +3,11 @@
 import importlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import ModuleType
 from xml.etree import ElementTree as ET
 
@@ -36,22 +39,53 @@ def run(module: str, *arguments: object) -> str:
     return output
 
 
-def test_bench_measures_gateways_in_turn_and_writes_a_page(tmp_path: Path) -> None:
+class NoStreams(BaseHTTPRequestHandler):
+    """A gateway that has an answer for plain calls only."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(500 if b"stream" in body else 200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def streamless() -> Iterator[int]:
+    """Yield the port of a gateway that answers no streams."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), NoStreams) as server:
+        Thread(target=server.serve_forever).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_bench_measures_gateways_in_turn_and_writes_a_page(tmp_path: Path, streamless: int) -> None:
     target, port = tmp_path / "performance.md", free_port()
     steps = ("--only", "calls", "--rounds", 1, "--seconds", 0.1)
-    peers = ("--upstream-port", port, "--peer", f"LiteLLM or so=http://127.0.0.1:{port},any,x-more: 1")
+    peers = (
+        "--peer",
+        f"LiteLLM or so=http://127.0.0.1:{port},any,x-more: 1",
+        "--peer",
+        f"Portkey=http://127.0.0.1:{streamless},any",
+    )
 
-    output = run("tests.load", *steps, *peers, "--page", target)
+    output = run("tests.load", *steps, "--upstream-port", port, *peers, "--page", target)
 
     text = target.read_text("utf-8")
     for name in ("bare relay", "weir, everything on", "LiteLLM or so", "plain, at a third of capacity"):
         assert f" {name} " in output
         assert f"| {name} |" in text
     assert "**This step failed**" not in text
-    for name in ("plain", "stream", "latency", "litellm"):
+    assert "Portkey is not among the streams of 100 events: 500 b'{}'." in text
+    for name in ("plain", "stream", "latency", "litellm", "portkey"):
         [row] = [line for line in text.splitlines() if line.startswith(f"| {TARGETS[name][0]} |")]
         assert row.endswith(("| met |", "| **not met** |"))
-    assert text.count("| not measured |") == len(TARGETS) - 4
+    assert text.count("| not measured |") == len(TARGETS) - 5
 
 
 def test_a_soak_compares_the_books_and_draws_what_grows() -> None:
