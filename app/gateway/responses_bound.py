@@ -148,7 +148,7 @@ def counted_responses_bound(document: Mapping[str, Any], bound: Bound, count: Ca
 
 
 def _is_run_by_caller(tool: Mapping[str, Any]) -> bool:
-    kind = tool.get("type")
+    kind = str(tool.get("type"))
     if kind == "shell":
         environment = tool.get("environment")
         return isinstance(environment, dict) and environment.get("type") == "local"
@@ -165,7 +165,7 @@ def _media(items: object) -> _Media:
 
 
 def _media_of_item(item: Mapping[str, Any]) -> _Media:
-    kind = item.get("type", "message" if "role" in item else None)
+    kind = str(item.get("type", "message" if "role" in item else None))
     if kind == "image_generation_call":
         result = item.get("result")
         return _Media(1, len(result)) if isinstance(result, str) else _Media(1, is_unknown=True)
@@ -184,7 +184,7 @@ def _parts(item: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _media_of_part(part: Mapping[str, Any]) -> _Media:
-    kind = part.get("type")
+    kind = str(part.get("type"))
     if kind in _IMAGES:
         url = part.get("image_url")
         return _Media(1, len(url) if isinstance(url, str) and url.startswith("data:") else 0)

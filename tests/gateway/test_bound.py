@@ -140,6 +140,11 @@ def test_tools_that_the_caller_runs_search_nothing() -> None:
     assert bound_of(tools=[{"type": "function"}, {"type": "custom"}]).units.web_searches == 0
 
 
+@pytest.mark.parametrize("kind", [[], {}, 1, None], ids=str)
+def test_a_tool_whose_type_is_no_text_may_be_any(kind: Any) -> None:
+    assert bound_of(tools=[{"type": kind}]).units.web_searches == 1
+
+
 @pytest.mark.parametrize(
     ("prediction", "tokens"),
     [

@@ -167,6 +167,13 @@ def test_tools_that_the_caller_runs_are_only_text(tool: dict[str, Any]) -> None:
     assert request.is_capped
 
 
+@pytest.mark.parametrize("kind", [[], {}, 1, None], ids=str)
+def test_what_has_a_type_that_is_no_text_may_be_anything(kind: Any) -> None:
+    assert bound_of(tools=[{"type": kind}]).is_unpriced
+    assert bound_of(input=[{"type": kind}]).fills_context
+    assert bound_of(input=[{"role": "user", "content": [{"type": kind}]}]).fills_context
+
+
 @pytest.mark.parametrize(
     "members", [{"tools": [{"type": "image_generation"}]}, {"tools": [{"type": "brand_new"}]}, {"prompt": {"id": "p"}}]
 )
