@@ -10,7 +10,8 @@ from app.budgets.periods import Span
 from app.core.money import Nano
 
 
-class Demand(NamedTuple):
+@dataclass(slots=True)
+class Demand:
     """What a call could cost at most: `ceiling_nano` >= `capped_nano` >= `least_nano`.
 
     All three are the same for a caller that names a maximum of its own. For one that does not, its output can be
@@ -43,7 +44,8 @@ class Window:
     @property
     def headroom_nano(self) -> int:
         """What is neither spent, nor held, nor withheld."""
-        return self.unspent_nano - self.reserved_nano
+        # Said at length: this is asked of every window of every call.
+        return self.budget.limit_nano + self.extra_nano - self.spent_nano - self.withheld_nano - self.reserved_nano
 
     @property
     def unspent_nano(self) -> int:
@@ -64,7 +66,8 @@ class CurrentWindows(NamedTuple):
     """By the windows' ids, without what was added to one window; None where a budget does not refuse."""
 
 
-class Grant(NamedTuple):
+@dataclass(slots=True)
+class Grant:
     """A call may be sent: `ceiling_nano` is held for it in every window."""
 
     ceiling_nano: Nano

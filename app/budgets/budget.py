@@ -1,7 +1,7 @@
 """A budget, and which budgets a call counts in. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Final, Literal, NamedTuple
@@ -35,11 +35,11 @@ class Budget:
     mode: Mode
     is_paused: bool
     created_at: datetime
+    refuses: bool = field(init=False)
+    """Whether a call that does not fit is refused; a paused budget goes on counting, as an observing one does."""
 
-    @property
-    def refuses(self) -> bool:
-        """Whether a call that does not fit is refused; a paused budget goes on counting, as an observing one does."""
-        return self.mode == "enforcing" and not self.is_paused
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "refuses", self.mode == "enforcing" and not self.is_paused)
 
     def window_at(self, moment: datetime) -> Span:
         """Return the window that a call reserved at *moment* counts in."""

@@ -6,6 +6,7 @@ process is dead. A settlement that comes after the sweep becomes a correction, n
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from operator import add
 from typing import Final, NamedTuple
@@ -39,7 +40,8 @@ UNRESERVED: Final = "unreserved"
 """Flag of an entry whose reservation is nowhere: somebody has deleted it by hand."""
 
 
-class Hold(NamedTuple):
+@dataclass(slots=True)
+class Hold:
     """What an open reservation holds, and in which windows."""
 
     ceiling_nano: int
@@ -59,15 +61,15 @@ class Reservation(NamedTuple):
     upstream: str
     model: str
     streamed: bool
-    ceiling_nano: Nano
     price_id: str | None
     started_at: datetime
+    ceiling_nano: Nano
     budget_window_ids: tuple[int, ...] = ()
     """The windows of budgets that hold `ceiling_nano` for it."""
 
     def granted(self, ceiling_nano: Nano, window_ids: tuple[int, ...]) -> "Reservation":
         """Return it as it is written: with what is held for it."""
-        return self._replace(ceiling_nano=ceiling_nano, budget_window_ids=window_ids)
+        return Reservation(*self[:-2], ceiling_nano, window_ids)
 
     @property
     def payer(self) -> Payer:
@@ -92,27 +94,27 @@ def settle(
     - swept as orphaned: a correction by the difference;
     - anything else: nothing, as its commit was lost on the way back and this is the second try.
     """
-    found = (_to_write(entry, taken, written.get(entry.id, ())) for entry in entries)
+    found = [_to_write(entry, taken, written) for entry in entries]
     to_write = [entry for entry in found if entry is not None]
     if withholds_estimates:
-        to_write = [_marked(entry) for entry in to_write]
+        to_write = [_marked(entry) if entry.ending == "estimated" else entry for entry in to_write]
     return to_write, moves_of(to_write, taken)
 
 
 def _marked(entry: Entry) -> Entry:
-    """Return an entry with a flag if its budgets withhold what it may have cost beyond its estimate."""
-    if entry.ending != "estimated" or not entry.budget_window_ids or entry.price_id is None:
+    """Return an estimate with a flag if its budgets withhold what it may have cost beyond that."""
+    if not entry.budget_window_ids or entry.price_id is None:
         return entry
     most_nano = 0 if CORRECTION in entry.flags else entry.ceiling_nano
     return entry._replace(flags=(*entry.flags, WITHHELD)) if entry.cost_nano < most_nano else entry
 
 
-def _to_write(
-    entry: Entry, taken: Mapping[UUID, Hold], rows: Sequence[tuple[str, int, tuple[int, ...]]]
-) -> Entry | None:
-    if entry.id in taken:
-        window_ids = taken[entry.id].window_ids
+def _to_write(entry: Entry, taken: Mapping[UUID, Hold], written: _Written) -> Entry | None:
+    hold = taken.get(entry.id)
+    if hold is not None:
+        window_ids = hold.window_ids
         return entry if entry.budget_window_ids == window_ids else entry._replace(budget_window_ids=window_ids)
+    rows = written.get(entry.id)
     if not rows:
         return entry._replace(flags=(*entry.flags, UNRESERVED))
     if all(ending == "orphaned" for ending, _, _ in rows):
@@ -144,13 +146,12 @@ def moves_of(entries: Iterable[Entry], taken: Mapping[UUID, Hold]) -> Moves:
     for entry in entries:
         total = sums[entry.budget_window_ids]
         total[1] += entry.cost_nano
-        total[2] += _withheld(entry)
+        if WITHHELD in entry.flags:
+            total[2] += _withheld(entry)
     return _spread(sums)
 
 
 def _withheld(entry: Entry) -> int:
-    if WITHHELD not in entry.flags:
-        return 0
     if CORRECTION in entry.flags:  # it gives back what the sweep charged beyond the estimate
         return max(0, -entry.cost_nano)
     return max(0, entry.ceiling_nano - entry.cost_nano)

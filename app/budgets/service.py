@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import Final, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Final
 from uuid import UUID, uuid4
 
 import structlog
@@ -39,7 +39,8 @@ _UNPRICED: Final = Demand(Nano(0), Nano(0), Nano(0))
 _Answer = Grant | Shortfall | Unpriced | None
 
 
-class _Asked(NamedTuple):
+@dataclass(slots=True)
+class _Asked:
     reservation: Reservation
     demand: Demand | None
     """None for a model without a price."""
@@ -246,8 +247,9 @@ class BudgetService:
 
         What nothing was reserved for is only written, before the others: a second try skips what is there.
         """
-        if any(entry.outcome == "cached" for entry in entries):
-            await self._ledger.write(connection, [entry for entry in entries if entry.outcome == "cached"])
+        cached = [entry for entry in entries if entry.outcome == "cached"]
+        if cached:
+            await self._ledger.write(connection, cached)
             entries = [entry for entry in entries if entry.outcome != "cached"]
             if not entries:
                 return

@@ -1,5 +1,6 @@
 """What calls use of what can be limited, and how much of it counts in one limit. Pure."""
 
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 Counts = Literal[
@@ -49,7 +50,8 @@ class Amounts(NamedTuple):
 NOTHING: Final = Amounts(requests=0)
 
 
-class Demand(NamedTuple):
+@dataclass(slots=True)
+class Demand:
     """What a call asks for before it is made."""
 
     known: Amounts

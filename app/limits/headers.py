@@ -40,9 +40,7 @@ def go_duration(milliseconds: int) -> str:
     if 0 < milliseconds < 1_000:
         return f"{milliseconds}ms"
     minutes, rest = divmod(milliseconds, 60_000)
-    seconds, fraction = divmod(rest, 1_000)
-    text = f"{seconds}.{fraction:03}".rstrip("0").rstrip(".") if fraction else str(seconds)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes}m{text}s"
-    return f"{minutes}m{text}s" if minutes else f"{text}s"
+    seconds = f"{rest / 1_000:g}"  # in full: it has five digits at most
+    if minutes >= 60:
+        return f"{minutes // 60}h{minutes % 60}m{seconds}s"
+    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"

@@ -8,7 +8,8 @@ from app.limits.amounts import OUTPUTS, Amounts, Demand
 from app.limits.limit import Applied, Limit
 
 
-class Charge(NamedTuple):
+@dataclass(slots=True)
+class Charge:
     """How much a call counts in one limit."""
 
     limit: Limit
@@ -26,15 +27,17 @@ def charges_of(demand: Demand, applied: Sequence[Applied], output_tokens_default
     known = demand.known.counted()
     expected = demand.unbounded_outputs * output_tokens_default
     charges = []
-    for limit, key in applied:
+    for each in applied:
+        limit = each.limit
         cost = known[limit.counts]
-        if limit.counts in OUTPUTS:
+        if expected and limit.counts in OUTPUTS:
             cost = max(cost, min(limit.maximum, cost + expected))
-        charges.append(Charge(limit, key, cost))
+        charges.append(Charge(limit, each.key, cost))
     return charges
 
 
-class Standing(NamedTuple):
+@dataclass(slots=True)
+class Standing:
     """How one limit stands."""
 
     remaining: int
@@ -55,13 +58,16 @@ class Refused(NamedTuple):
     """It asks for more than there ever is."""
 
 
-class Verdict(NamedTuple):
+@dataclass(slots=True)
+class Verdict:
     """What a call's limits say of it."""
 
     standings: Sequence[Standing]
     at_ms: int
     """When, on the clock of whoever said so."""
     refused: Refused | None = None
+    is_over: bool = False
+    """One of its limits in shadow mode is over."""
 
 
 @dataclass(slots=True)
@@ -79,12 +85,11 @@ class Lease:
     @classmethod
     def of(cls, lease_id: str, charges: Sequence[Charge], verdict: Verdict, *, is_local: bool = False) -> Self:
         """Return the place of an admitted call; a shadow limit that would have refused it did not count it."""
-        counted, standings = [], []
-        for charge, standing in zip(charges, verdict.standings, strict=True):
-            if not standing.is_over:
-                counted.append(charge)
-                standings.append(standing)
-        return cls(lease_id, counted, standings, verdict.at_ms, is_local)
+        standings = verdict.standings
+        if verdict.is_over:
+            charges = [charge for charge, standing in zip(charges, standings, strict=True) if not standing.is_over]
+            standings = [standing for standing in standings if not standing.is_over]
+        return cls(lease_id, charges, standings, verdict.at_ms, is_local)
 
     def concurrent_keys(self) -> list[str]:
         """Return the counters of concurrent calls that it is in."""
@@ -92,13 +97,16 @@ class Lease:
 
     def is_missed(self) -> bool:
         """Tell whether some other process may want its place among concurrent calls: less than half were free."""
-        pairs = zip(self.charges, self.standings, strict=True)
-        return any(c.limit.per is None and 2 * s.remaining < c.limit.maximum for c, s in pairs)
+        for charge, standing in zip(self.charges, self.standings, strict=True):
+            limit = charge.limit
+            if limit.per is None and 2 * standing.remaining < limit.maximum:
+                return True
+        return False
 
     def corrections(self, used: Amounts) -> list[int]:
         """Return what to add to each of its counters, now that it has *used* that much."""
         counted = used.counted()
-        return [0 if limit.per is None else counted[limit.counts] - cost for limit, _, cost in self.charges]
+        return [0 if each.limit.per is None else counted[each.limit.counts] - each.cost for each in self.charges]
 
 
 class OpenLeases:

@@ -136,6 +136,7 @@ class LimitService(Snapshot):
     def _count_refusals(self, charges: Sequence[Charge], verdict: Verdict) -> None:
         if verdict.refused is not None:
             self._metrics.limit_refused(charges[verdict.refused.by].limit.counts, "enforcing")
-        for charge, standing in zip(charges, verdict.standings, strict=True):
-            if standing.is_over:
-                self._metrics.limit_refused(charge.limit.counts, "shadow")
+        if verdict.is_over:
+            for charge, standing in zip(charges, verdict.standings, strict=True):
+                if standing.is_over:
+                    self._metrics.limit_refused(charge.limit.counts, "shadow")

@@ -80,7 +80,7 @@ class Share:
             reset_ms = 0 if window is None else window.reset_ms(now_ms)
             is_shadow = charge.limit.mode == "shadow"
             standings.append(Standing(max(0, maximum - used - cost), reset_ms, is_over and is_shadow))
-        return Verdict(standings, now_ms, refused)
+        return Verdict(standings, now_ms, refused, any(standing.is_over for standing in standings))
 
     def correct(self, lease: Lease, corrections: Sequence[int]) -> None:
         """Add to what a lease of this process counts."""

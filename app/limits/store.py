@@ -7,8 +7,9 @@ beside the calls, and after each relapse less soon.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from app.core.clock import monotonic_seconds
 from app.core.group_commit import GroupCommit
@@ -41,12 +42,14 @@ _STEADY_SECONDS: Final = 60.0
 """Redis that was there for so long is trusted again: its next loss is no relapse."""
 
 
-class _Asked(NamedTuple):
+@dataclass(slots=True)
+class _Asked:
     lease_id: str
     charges: Sequence[Charge]
 
 
-class _Ended(NamedTuple):
+@dataclass(slots=True)
+class _Ended:
     lease: Lease
     corrections: Sequence[int]
 
@@ -149,11 +152,12 @@ class LimitStore:
         now_ms = "" if self.now_ms is None else self.now_ms
         arguments: list[str | int] = [BUCKETS, _LEASE_MS, now_ms, len(ended)]
         _add_ended(ended, keys, arguments)
-        for lease_id, charges in asked:
-            arguments += (lease_id, len(charges))
-            for limit, key, cost in charges:
-                keys.append(key)
-                arguments += (limit.step_ms, limit.maximum, int(limit.mode == "enforcing"), cost)
+        for each in asked:
+            arguments += (each.lease_id, len(each.charges))
+            for charge in each.charges:
+                keys.append(charge.key)
+                limit = charge.limit
+                arguments += (limit.step_ms, limit.maximum, int(limit.mode == "enforcing"), charge.cost)
         if not keys:
             return [None] * len(items)
         answers = iter(await self._run(_ACQUIRE, keys, arguments))
@@ -170,20 +174,21 @@ class LimitStore:
 
 
 def _add_ended(ended: Sequence[_Ended], keys: list[str], arguments: list[str | int]) -> None:
-    for lease, corrections in ended:
+    for each in ended:
+        lease = each.lease
         wanted: list[int] = []
-        for (limit, key, _), amount in zip(lease.charges, corrections, strict=True):
+        for charge, amount in zip(lease.charges, each.corrections, strict=True):
             # What a share of this process counted is not in Redis; but its place among concurrent calls may be.
-            if limit.per is None or (amount and not lease.is_local):
-                keys.append(key)
-                wanted += (limit.step_ms, amount)
+            if charge.limit.per is None or (amount and not lease.is_local):
+                keys.append(charge.key)
+                wanted += (charge.limit.step_ms, amount)
         arguments += (lease.id, lease.at_ms, len(wanted) // 2, *wanted)
 
 
 def _verdict(answer: Sequence[int]) -> Verdict:
     refused_by, wait_ms, at_ms = answer[:3]
     standings = [Standing(answer[at], answer[at + 1], bool(answer[at + 2])) for at in range(3, len(answer), 3)]
-    if not refused_by:
-        return Verdict(standings, at_ms)
-    is_forever = wait_ms >= _NEVER
-    return Verdict(standings, at_ms, Refused(refused_by - 1, None if wait_ms >= _UNKNOWN else wait_ms, is_forever))
+    refused = None
+    if refused_by:
+        refused = Refused(refused_by - 1, None if wait_ms >= _UNKNOWN else wait_ms, wait_ms >= _NEVER)
+    return Verdict(standings, at_ms, refused, any(answer[5::3]))

@@ -91,11 +91,11 @@ class Breaker:
 
     def ready_at(self, now: float) -> float:
         """Return when the next call may be sent, as far as is known; *now* if one may be sent now."""
+        if self.state == "closed":
+            return max(now, self.cool_until)
         self.update(now)
         if self.forced == "open":
             return now + self._rules.open_seconds_max
-        if self.state == "closed":
-            return max(now, self.cool_until)
         if self.state == "open":
             return max(now + _OPEN_SECONDS_MIN if self.needs_probe else now, self.until, self.cool_until)
         return max(now, self._trial_at(now), self.cool_until)
@@ -113,7 +113,9 @@ class Breaker:
         self._silent_calls = self._untold_cool_downs = 0
         if round_ != self.round:
             return
-        self._count(now, is_failure=False, is_slow=is_slow)
+        self._calls.add(now)
+        if is_slow:
+            self._slow.add(now)
         if self.state == "half_open":
             self._trials_answered += 1
             if self._trials_answered >= self._rules.trial_calls:
@@ -126,7 +128,8 @@ class Breaker:
         if round_ != self.round:
             return
         self._silent_calls = self._silent_calls + 1 if is_silent else 0
-        self._count(now, is_failure=True, is_slow=False)
+        self._calls.add(now)
+        self._failures.add(now)
         if self.state == "half_open":
             self._open(now, f"a trial call failed: {why}", needs_probe=is_silent)
         elif self._silent_calls >= self._rules.silent_calls_max:
@@ -204,13 +207,6 @@ class Breaker:
     @property
     def _is_open_by_itself(self) -> bool:
         return self.state == "open" and self.forced is None
-
-    def _count(self, now: float, *, is_failure: bool, is_slow: bool) -> None:
-        self._calls.add(now)
-        if is_failure:
-            self._failures.add(now)
-        if is_slow:
-            self._slow.add(now)
 
     def _judge(self, now: float, why: str = "") -> None:
         calls, failures, slow = self.rates(now)

@@ -6,10 +6,10 @@ its connection, which is how an upstream learns that nobody listens any more.
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from multidict import CIMultiDict
 from yarl import URL
@@ -69,13 +69,12 @@ class HttpAnswer(UpstreamAnswer):
             name.decode("latin-1"): value.decode(errors="surrogateescape")
             for name, value in reversed(connection.headers)
         }
-        self._refuse_compressed()
+        if "content-encoding" in self.headers:
+            self._refuse_compressed()
 
-    async def read_some(self) -> bytes:
+    def read_some(self) -> Awaitable[bytes]:
         """Return the next bytes of the body, b"" at its end; raises UpstreamFailed."""
-        data = await self.read_soon(math.inf)
-        assert data is not None, "nobody waits for so long"  # noqa: S101 - narrows the type
-        return data
+        return cast("Awaitable[bytes]", self.read_soon(math.inf))  # never None: nobody waits for so long
 
     async def read_soon(self, patience_seconds: float) -> bytes | None:
         """Return the same, or None when nothing came for so long: then it can be asked again. Raises UpstreamFailed."""
@@ -123,10 +122,7 @@ class HttpAnswer(UpstreamAnswer):
 
     def _refuse_compressed(self) -> None:
         """Raise for a good answer that nobody here can read; a bad one need not be read."""
-        encoding = self.headers.get("content-encoding")
-        if encoding is None:
-            return
-        encoding = encoding.strip().lower()
+        encoding = self.headers["content-encoding"].strip().lower()
         if encoding not in ("", "identity") and self.status < HTTPStatus.MULTIPLE_CHOICES:
             raise UpstreamFailed("nonsense", f"its answer is compressed ({encoding[:20]!r}), which was not asked for")
 
@@ -143,6 +139,7 @@ class UpstreamClient:
     """Sends requests to all upstreams."""
 
     def __init__(self, settings: UpstreamSettings, resolver: Resolver | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         self._settings = settings
         self._pool = Pool(settings.connections_max, resolver)
 
@@ -160,7 +157,7 @@ class UpstreamClient:
 
         A body that comes in pieces can be sent once only; what its iterator raises is raised here.
         """
-        now = _now()
+        now = self._loop.time()
         waits = Waits.of(self._settings, timeouts, now, has_alternative=has_alternative)
         # A large body leaves in pieces, so that other calls go on in between.
         pieces = pieces_of(body, _SENT_AT_ONCE_BYTES_MAX)
@@ -199,7 +196,3 @@ def _head(method: str, url: URL, headers: CIMultiDict[str], body: Body) -> bytes
     if text.count("\r") != breaks or text.count("\n") != breaks or "\0" in text:
         raise ValueError("a header of a request has a line break in it")
     return f"{text}\r\n\r\n".encode()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, *, has_body: bool) -> None:
         self._has_body = has_body
         self._head_size_bytes = 0
+        """At most: of everything that has come until the head was here."""
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         """Of the answer, in order, names in lower case, once `has_head`."""
@@ -49,7 +50,6 @@ class Connection(asyncio.Protocol):
         """Takes a piece of the body from the parser: one for each event of a stream, so nothing more is done then."""
         self._unread_bytes = 0
         self._is_paused = False
-        self._ends_with_connection = False
         self._is_kept = True
         self.is_ended = False
         """The whole answer has come."""
@@ -140,6 +140,8 @@ class Connection(asyncio.Protocol):
             self._is_kept = False
             self._transport.abort()
             return
+        if not self.has_head:
+            self._head_size_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
@@ -149,7 +151,6 @@ class Connection(asyncio.Protocol):
                 self._fail(str(error.__context__ or f"its answer is not HTTP: {problem}")[:200])
                 return
         if not self.has_head:
-            self._head_size_bytes += len(data)
             if self._head_size_bytes > _HEAD_SIZE_BYTES_MAX:
                 self._fail(_TOO_LONG)
             return
@@ -176,7 +177,7 @@ class Connection(asyncio.Protocol):
         if self.is_ended:
             if self.on_lost is not None:
                 self.on_lost(self)
-        elif self.has_head and self._ends_with_connection and exc is None:
+        elif self.has_head and exc is None and self._ends_with_connection():
             self.is_ended = True
         else:
             where = "inside its answer" if self.has_head else "before its answer"
@@ -197,15 +198,12 @@ class Connection(asyncio.Protocol):
         if status < _OK:
             self.headers.clear()
             return
-        size_bytes, says_length = 0, False
-        for name, value in self.headers:
-            size_bytes += len(name) + len(value)
-            says_length = says_length or name in _TELL_THE_END
-        if size_bytes > _HEAD_SIZE_BYTES_MAX:
-            raise ValueError(_TOO_LONG)
+        if self._head_size_bytes > _HEAD_SIZE_BYTES_MAX:
+            size_bytes = sum(len(name) + len(value) for name, value in self.headers)
+            if size_bytes > _HEAD_SIZE_BYTES_MAX:
+                raise ValueError(_TOO_LONG)
         self.status = status
         self.has_head = True
-        self._ends_with_connection = self._has_body and status not in _WITHOUT_BODY and not says_length
         if not self._has_body:
             self.is_ended, self._is_kept = True, False  # the parser waits for a body all the same
 
@@ -219,6 +217,11 @@ class Connection(asyncio.Protocol):
         """Refuse what follows the answer: nobody has asked for it."""
         if self.is_ended:
             raise ValueError("an answer follows that nobody has asked for")
+
+    def _ends_with_connection(self) -> bool:
+        """Tell whether the answer's head leaves it to the connection's end to say where the body ends."""
+        has_body = self._has_body and self.status not in _WITHOUT_BODY
+        return has_body and not any(name in _TELL_THE_END for name, _ in self.headers)
 
     def _fail(self, reason: str) -> None:
         if self._error is None:

@@ -6,9 +6,9 @@ from typing import Final
 from multidict import CIMultiDict
 
 _TO_UPSTREAM: Final = frozenset(
-    {"accept", "content-type", "openai-beta", "range", "user-agent", "x-client-request-id", "x-simulator"}
+    {b"accept", b"content-type", b"openai-beta", b"range", b"user-agent", b"x-client-request-id", b"x-simulator"}
 )
-_TO_UPSTREAM_PREFIX: Final = "x-stainless-"
+_TO_UPSTREAM_PREFIX: Final = b"x-stainless-"
 
 _TO_CALLER: Final = frozenset(
     {
@@ -39,10 +39,9 @@ def to_upstream(
     An answer is asked for uncompressed: its usage must be read, and its bytes relayed as they came.
     """
     result: CIMultiDict[str] = CIMultiDict()
-    for raw_name, value in headers:
-        name = raw_name.decode("latin-1")
+    for name, value in headers:
         if name in _TO_UPSTREAM or name.startswith(_TO_UPSTREAM_PREFIX):
-            result.add(name, value.decode(errors="replace"))
+            result.add(name.decode("latin-1"), value.decode(errors="replace"))
     result.update(credential)
     result["accept-encoding"] = "identity"
     result["x-request-id"] = request_id

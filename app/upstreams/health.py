@@ -55,14 +55,15 @@ class Health:
         """
         health = self.of(target, now)
         budget = health.load.retry_budget
-        if health.load.free_at(now) > now or health.breaker.ready_at(now) > now:
+        if health.load.free_at(now) > now:
             return None
-        if is_again and not budget.spend(now):
+        if is_again and (health.breaker.ready_at(now) > now or not budget.spend(now)):
+            return None
+        round_ = health.breaker.begin(now)
+        if round_ is None:
             return None
         if not is_again:
             budget.deposit()
-        round_ = health.breaker.begin(now)
-        assert round_ is not None, "it was ready a line ago"  # noqa: S101
         ticket = Ticket(health, round_, now, self._rules, self._observer)
         health.begin(ticket, now)
         return ticket

@@ -46,7 +46,10 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._connections_max = connections_max
         self._resolver = resolver or SystemResolver()
-        self._slots = asyncio.Semaphore(connections_max)
+        # A semaphore costs more than all else that is done here, so it is only for those that have to wait.
+        self._free = connections_max
+        self._waiting = 0
+        self._handed_over = asyncio.Semaphore(0)
         self._idle: dict[Origin, dict[Connection, float]] = {}
         """And since when, the oldest first."""
         self._names: dict[Origin, _Name] = {}
@@ -57,24 +60,27 @@ class Pool:
 
         Raises UpstreamFailed, and then nothing was sent.
         """
-        if self._slots.locked():
+        if self._free:
+            self._free -= 1
+        else:
+            self._waiting += 1
             try:
                 async with asyncio.timeout_at(until):
-                    await self._slots.acquire()
+                    await self._handed_over.acquire()
             except TimeoutError:
                 reason = f"all {self._connections_max} connections are in use"
                 raise UpstreamFailed("no_room", reason) from None
-        else:
-            await self._slots.acquire()
+            finally:
+                self._waiting -= 1
         try:
             return self._find_idle(origin) or await self._open(origin, until)
         except BaseException:
-            self._slots.release()
+            self._make_room()
             raise
 
     def give_back(self, origin: Origin, connection: Connection) -> None:
         """Keep *connection* for the next request, or close it where its last answer did not come to its end."""
-        self._slots.release()
+        self._make_room()
         if not connection.is_reusable:
             connection.close()
             return
@@ -89,6 +95,12 @@ class Pool:
         if self._sweep is not None:
             self._sweep.cancel()
         self._close_idle(since=self._loop.time())
+
+    def _make_room(self) -> None:
+        if self._waiting:
+            self._handed_over.release()
+        else:
+            self._free += 1
 
     def _find_idle(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin)

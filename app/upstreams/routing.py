@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 FIRST_UPSTREAM: Final = "openai"
 """The name of the upstream that OPENAI_API_KEY and OPENAI_BASE_URL describe."""
@@ -57,17 +57,18 @@ class Upstream:
         return model in self.aliases or any(fnmatchcase(model, pattern) for pattern in self.models)
 
 
-class Target(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Target:
     """One upstream that can take a call, and for which model."""
 
     upstream: Upstream
     model: str
     """As the caller named it, or the fallback that is configured for it: priced, reserved and limited as itself."""
+    sent_model: str = field(init=False)
+    """What the upstream calls the model."""
 
-    @property
-    def sent_model(self) -> str:
-        """What the upstream calls the model."""
-        return self.upstream.aliases.get(self.model, self.model)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sent_model", self.upstream.aliases.get(self.model, self.model))
 
 
 @dataclass(frozen=True, slots=True)

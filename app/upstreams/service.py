@@ -1,7 +1,8 @@
 """Who answers: plans where a call goes and sends it there."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from random import random
 from typing import Any, Final, NamedTuple
@@ -53,7 +54,8 @@ class CallRules(NamedTuple):
     fallback_models: Mapping[str, tuple[str, ...]]
 
 
-class _Request(NamedTuple):
+@dataclass(slots=True)
+class _Request:
     method: str
     url: str
     headers: Iterable[tuple[bytes, bytes]]
@@ -132,7 +134,7 @@ class UpstreamService:
             return begun
         raise nowhere(tries.order(now), now)
 
-    async def call(
+    def call(
         self,
         target: Target,
         path: str,
@@ -141,14 +143,14 @@ class UpstreamService:
         context: CallContext,
         body: bytes,
         has_alternative: bool,
-    ) -> UpstreamAnswer:
+    ) -> Coroutine[Any, Any, UpstreamAnswer]:
         """Send a call of a model, with *body*, to *path* at the upstream of *target*; raises UpstreamFailed.
 
         With an alternative, a connection that does not come is given up soon.
         """
         url = address(target.upstream, path, target.sent_model)
         request = _Request("POST", url, headers, body, has_alternative)
-        return await self._send(target.upstream, request, context)
+        return self._send(target.upstream, request, context)
 
     async def send(
         self,
@@ -167,16 +169,20 @@ class UpstreamService:
         return await self._send(upstream, _Request(method, address(upstream, path), headers, body), context)
 
     async def _send(self, upstream: Upstream, request: _Request, context: CallContext) -> UpstreamAnswer:
-        method, url, headers, body, has_alternative = request
         with self._tracer.upstream(context, upstream.name) as span:
-            outgoing = to_upstream(headers, credential_headers(upstream), context.request_id)
+            outgoing = to_upstream(request.headers, credential_headers(upstream), context.request_id)
             self._tracer.inject(span, outgoing)
-            if body is not None and not isinstance(body, bytes):
+            if request.body is not None and not isinstance(request.body, bytes):
                 outgoing.extend(
-                    ("content-length", value.decode()) for name, value in headers if name == b"content-length"
+                    ("content-length", value.decode()) for name, value in request.headers if name == b"content-length"
                 )
             return await self._client.send(
-                method, URL(url, encoded=True), outgoing, body, upstream.timeouts, has_alternative=has_alternative
+                request.method,
+                URL(request.url, encoded=True),
+                outgoing,
+                request.body,
+                upstream.timeouts,
+                has_alternative=request.has_alternative,
             )
 
     async def list_models(

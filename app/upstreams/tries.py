@@ -6,6 +6,7 @@ budget's. There are no attempts after the first byte of an answer.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from app.errors import Operational
@@ -20,7 +21,8 @@ from app.upstreams.ticket import Ticket
 _BUSY: Final = frozenset({"cooling_down", "full"})
 
 
-class TryRules(NamedTuple):
+@dataclass(slots=True)
+class TryRules:
     """What one call may do; times are seconds on the monotonic clock."""
 
     attempts_max: int

@@ -106,12 +106,12 @@ def test_a_correction_of_what_a_share_no_longer_counts_changes_nothing() -> None
     assert share.acquire(asked, 1, 120_000).refused is not None
 
 
-def limiting(settings: Settings, store: LimitStore, limit: limits_of.Limit) -> LimitService:
-    """Return the service of a process that knows one limit, and counts in *store*."""
+def limiting(settings: Settings, store: LimitStore, *limits: limits_of.Limit) -> LimitService:
+    """Return the service of a process that knows *limits*, and counts in *store*."""
     assert settings.database_url is not None
     db = Database(settings.database_url.get_secret_value(), settings.database, Dependency("database"))
     service = LimitService(db, store, OpenLeases(), settings.limits, Metrics(CollectorRegistry()))
-    service._book = LimitBook([limit])
+    service._book = LimitBook(limits)
     return service
 
 
@@ -178,6 +178,26 @@ async def test_a_caller_who_leaves_as_the_answer_comes_counts_nowhere(
 
     await store.close()
     assert (await limit_store.look(charges([limit]))).standings[0].remaining == maximum
+
+
+@pytest.mark.parametrize("is_local", [False, True])
+async def test_a_call_is_counted_everywhere_but_in_the_shadow_limit_that_is_over(
+    settings: Settings, limit_store: LimitStore, is_local: bool
+) -> None:
+    limits = [make_limit(counts="tokens", maximum=2, mode="shadow"), make_limit(), make_limit(mode="shadow")]
+    store = LimitStore(limit_store._redis, Dependency("limits"), OpenLeases(), limit_store._timeout_seconds)
+    if is_local:
+        store.health.down("gone")
+    service = limiting(settings, store, *limits)
+
+    lease = await service.acquire(PAYER, lambda _: Demand(Amounts(input_tokens=3)))
+
+    assert lease is not None
+    assert [each.limit for each in lease.charges] == limits[1:]
+    assert [each.remaining for each in lease.standings] == [9, 9]
+    sample = service._metrics.registry.get_sample_value
+    told = [sample("weir_limit_refusals_total", {"counts": each, "mode": "shadow"}) for each in ("tokens", "requests")]
+    assert told == [1, None]
 
 
 async def test_a_place_is_given_back_once_however_often_that_is_said(

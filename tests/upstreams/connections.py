@@ -5,7 +5,8 @@ from app.upstreams.client import UpstreamClient
 
 def in_use(client: UpstreamClient) -> int:
     """Return how many connections calls have taken and not given back."""
-    return client._settings.connections_max - client._pool._slots._value
+    pool = client._pool
+    return client._settings.connections_max - pool._free - pool._handed_over._value
 
 
 def idle(client: UpstreamClient) -> int:

@@ -424,6 +424,33 @@ async def test_a_call_waits_for_a_connection_and_gets_the_next_one(client: Upstr
     await narrow.close()
 
 
+@pytest.mark.parametrize("are_others", [True, False])
+async def test_a_connection_that_was_just_given_to_a_call_that_leaves_is_not_lost(are_others: bool) -> None:
+    narrow = UpstreamClient(Settings().upstream.model_copy(update={"connections_max": 1}))
+    async with serving(OK, OK) as upstream:
+        answer = await narrow.send("GET", upstream.url, HEADERS, None)
+        assert await answer.read_all() == b"ok"
+        leaving = asyncio.create_task(ask(narrow, upstream.url))
+        waiting = [asyncio.create_task(ask(narrow, upstream.url)) for _ in range(are_others)]
+        await asyncio.sleep(0)
+        answer.close()
+        leaving.cancel()
+        assert await asyncio.gather(*waiting) == [(200, b"ok")] * are_others
+        await asyncio.wait([leaving])
+        assert leaving.cancelled()
+        assert in_use(narrow) == 0
+        if not are_others:
+            assert await ask(narrow, upstream.url) == (200, b"ok")
+    assert in_use(narrow) == 0
+    await narrow.close()
+
+
+async def test_a_small_head_may_come_with_a_long_body(client: UpstreamClient) -> None:
+    body = b"x" * (HEAD_BYTES_MAX + 1)
+    async with serving(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)) as upstream:
+        assert await ask(client, upstream.url) == (200, body)
+
+
 async def test_a_name_is_looked_up_once_for_all_who_ask_meanwhile() -> None:
     names = Names(api_example=[["127.0.0.1"], ["127.0.0.9"]])
     client = UpstreamClient(Settings().upstream, names)
