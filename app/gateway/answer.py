@@ -27,7 +27,7 @@ class Inbound(NamedTuple):
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """An answer on its way to the caller; a generator in `body` must be started and closed by whoever sends it."""
 

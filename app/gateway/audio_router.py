@@ -11,9 +11,9 @@ from app.gateway.operations.transcriptions import Transcriptions, Translations
 from app.gateway.router import MeteredCall, MeteredRoute
 
 router = APIRouter(route_class=MeteredRoute, tags=["Audio"], dependencies=[shows_key_in_docs])
-_SPEECH: Final = Speech()
-_TRANSCRIPTIONS: Final = Transcriptions()
-_TRANSLATIONS: Final = Translations()
+_SPEECH: Final = MeteredCall(Speech())
+_TRANSCRIPTIONS: Final = MeteredCall(Transcriptions())
+_TRANSLATIONS: Final = MeteredCall(Translations())
 
 
 class Sound(Response):
@@ -25,16 +25,16 @@ class Sound(Response):
 @router.post("/audio/speech", summary="Turn text into sound", response_class=Sound, **SPEECH_DOCS)
 async def create_speech(_: Request) -> Response:
     """Answer with the sound as it comes, or with `"stream_format": "sse"` in server-sent events."""
-    return MeteredCall(_SPEECH)
+    return _SPEECH
 
 
 @router.post("/audio/transcriptions", summary="Write down what is said", **TRANSCRIPTIONS_DOCS)
 async def create_transcription(_: Request) -> Response:
     """Answer in the `response_format` of the form, or with `stream=true` in server-sent events."""
-    return MeteredCall(_TRANSCRIPTIONS)
+    return _TRANSCRIPTIONS
 
 
 @router.post("/audio/translations", summary="Write down in English what is said", **TRANSLATIONS_DOCS)
 async def create_translation(_: Request) -> Response:
     """Answer in the `response_format` of the form."""
-    return MeteredCall(_TRANSLATIONS)
+    return _TRANSLATIONS

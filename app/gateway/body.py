@@ -133,8 +133,8 @@ def refuse_ambiguous(body: bytes, document: dict[str, Any], names: AbstractSet[s
 
     JSON leaves open which of two members of the same name counts (RFC 8259, section 4), and some servers ignore case.
     """
-    for name in document.keys() - names:
-        if name.casefold() in names:
+    for name in document:
+        if name not in names and name.casefold() in names:
             raise InvalidRequest(f"Unknown parameter: '{name[:100]}'. Names are lower case.", param=name[:100])
     if _may_repeat(body, document, names) and (repeated := find_repeated(body, names, _MESSAGE_METERED)):
         raise InvalidRequest(f"Invalid '{repeated}': it is there more than once.", param=repeated)

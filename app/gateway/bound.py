@@ -26,6 +26,7 @@ _SCALAR_TOKENS: Final = 24
 _ALLOWED_IN_PARTS: Final = frozenset({"type", "prompt_cache_breakpoint", "cache_control"})
 _MEDIA: Final = frozenset({"image_url", "input_audio"})
 CACHE_TTL_DEFAULT: Final = "30m"
+_NOTHING: Final = Usage()
 
 
 class _Media(NamedTuple):
@@ -49,14 +50,13 @@ def chat_bound(document: Mapping[str, Any], body: bytes) -> Bound:
     media = _media(document["messages"])
     choices: int = document.get("n") or 1
     searches = _may_search(document)
-    maxima = [document.get(name) for name in ("max_completion_tokens", "max_tokens")]
     cache = document.get("prompt_cache_options")
     return Bound(
         input_tokens=len(body) - media.inlined_bytes + IMAGE_TOKENS_MAX * media.images + _frame(document),
-        output_tokens=max((maximum for maximum in maxima if maximum), default=None),
+        output_tokens=max(document.get("max_completion_tokens") or 0, document.get("max_tokens") or 0) or None,
         choices=choices,
         predicted_tokens=_predicted(document.get("prediction"), body),
-        units=Usage(web_searches=choices if searches else 0),
+        units=Usage(web_searches=choices) if searches else _NOTHING,
         fills_context=searches or media.is_unknown,
         hears=media.hears,
         sees=media.images > 0 or media.is_unknown,
@@ -88,7 +88,8 @@ def _media(messages: list[Any]) -> _Media:
     for message in objects(messages):
         if message.get("audio") is not None:  # an earlier answer that was spoken, by its id
             hears = is_unknown = True
-        for part in _parts(message):
+        content = message.get("content")
+        for part in objects([content] if isinstance(content, dict) else content):
             kinds = part.keys() - _ALLOWED_IN_PARTS
             if kinds == {"image_url"}:
                 images += 1
@@ -101,11 +102,6 @@ def _media(messages: list[Any]) -> _Media:
     return _Media(images, inlined, heard, hears, is_unknown)
 
 
-def _parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    content = message.get("content")
-    return objects([content] if isinstance(content, dict) else content)
-
-
 def _inlined_bytes(image: object) -> int:
     url = image.get("url") if isinstance(image, dict) else image
     return len(url) if isinstance(url, str) and url.startswith("data:") else 0
@@ -115,7 +111,7 @@ def _may_search(document: Mapping[str, Any]) -> bool:
     """Tell whether the upstream may look something up, and charge for it and for reading what it found."""
     if document.get("web_search_options") is not None or "search" in document["model"]:
         return True
-    return any(tool.get("type") not in {"function", "custom"} for tool in objects(document.get("tools")))
+    return any(str(tool.get("type")) not in {"function", "custom"} for tool in objects(document.get("tools")))
 
 
 def _frame(document: Mapping[str, Any]) -> int:

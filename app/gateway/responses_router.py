@@ -11,9 +11,9 @@ from app.gateway.responses_schemas import COMPACT_DOCS, INPUT_TOKENS_DOCS, RESPO
 from app.gateway.router import MeteredCall, MeteredRoute
 
 router = APIRouter(route_class=MeteredRoute, tags=["Responses"], dependencies=[shows_key_in_docs])
-_RESPONSES: Final = Responses()
-_COMPACT: Final = Compact()
-_INPUT_TOKENS: Final = InputTokens()
+_RESPONSES: Final = MeteredCall(Responses())
+_COMPACT: Final = MeteredCall(Compact())
+_INPUT_TOKENS: Final = MeteredCall(InputTokens())
 
 
 @router.post("/responses", summary="Create a response", **RESPONSES_DOCS)
@@ -22,16 +22,16 @@ async def create_response(_: Request) -> Response:
 
     What the request names of stored objects must be the project's; the response is the project's from then on.
     """
-    return MeteredCall(_RESPONSES)
+    return _RESPONSES
 
 
 @router.post("/responses/compact", summary="Make a conversation shorter", **COMPACT_DOCS)
 async def compact_conversation(_: Request) -> Response:
     """Answer with fewer items that stand for all of those sent."""
-    return MeteredCall(_COMPACT)
+    return _COMPACT
 
 
 @router.post("/responses/input_tokens", summary="Count input tokens", **INPUT_TOKENS_DOCS)
 async def count_input_tokens(_: Request) -> Response:
     """Answer how many tokens the input of a response would be; it is free."""
-    return MeteredCall(_INPUT_TOKENS)
+    return _INPUT_TOKENS

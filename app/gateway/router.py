@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from app.deps import shows_key_in_docs
 from app.gateway.answer import Answer, Inbound
 from app.gateway.operations.chat import ChatCompletions
-from app.gateway.operations.operation import Operation, Unread
+from app.gateway.operations.operation import Operation
 from app.gateway.schemas import CHAT_COMPLETIONS_DOCS
 from app.gateway.service import GatewayService
 from app.keys.auth import authenticate_project
@@ -33,7 +33,7 @@ class MeteredRoute(APIRoute):
 
 
 class MeteredCall(Response):
-    """One metered call, run while it is answered: so that a caller who leaves can be noticed from the first moment."""
+    """Any call of one endpoint, run while it is answered: so a caller who leaves is noticed from the first moment."""
 
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
@@ -48,7 +48,7 @@ class MeteredCall(Response):
         request = self._operation.read(await _body(receive), http.headers)
         # A plain call is finished for a caller who left: only its whole answer says what it cost. And so is one with an
         # idempotency key: its caller will ask again.
-        is_relayed = request.streamed or isinstance(self._operation, Unread)
+        is_relayed = request.streamed or self._operation.is_relayed_unread
         is_cancelled = is_relayed and "idempotency-key" not in http.headers
         inbound = Inbound(scope["headers"], scope["query_string"].decode("latin-1"))
         async with departure_cancels(receive, context) if is_cancelled else nullcontext():
@@ -57,7 +57,7 @@ class MeteredCall(Response):
 
 
 router = APIRouter(route_class=MeteredRoute, tags=["Chat"], dependencies=[shows_key_in_docs])
-_CHAT = ChatCompletions()
+_CHAT = MeteredCall(ChatCompletions())
 
 
 @router.post("/chat/completions", summary="Create a chat completion", **CHAT_COMPLETIONS_DOCS)
@@ -67,7 +67,7 @@ async def create_chat_completion(_: Request) -> Response:
     The request goes upstream as it came, fields that Weir does not know included. The answer's `x-request-id` names
     the receipt of the call, `GET /v1/requests/{id}`; `x-weir-cost-usd` on a plain answer is what it cost.
     """
-    return MeteredCall(_CHAT)
+    return _CHAT
 
 
 async def _body(receive: Receive) -> bytes:

@@ -18,8 +18,8 @@ from app.prices.usage import Usage
 _EVENT_ENDS: Final = (b"\n\n", b"\n\r\n")
 _EVENT_END_BYTES: Final = 3
 _BETWEEN_EVENTS: Final = re.compile(rb"\n(?:\r?\n)+")
-_RELAYED_BYTES_MAX: Final = 8_192
-_PACKED_MAX: Final = 8
+_RELAYED_BYTES_MAX: Final = 16_384
+_PACKED_MAX: Final = 4
 _PACKED_BYTES_MAX: Final = 32_768
 
 

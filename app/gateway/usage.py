@@ -52,7 +52,7 @@ def usage_of(reported: Mapping[str, Any], others: Usage = _NOTHING) -> Usage | N
     for count in reported.values():
         if type(count) is not int or not 0 <= count <= TOKENS_MAX:
             return None
-    return others._replace(**reported)
+    return Usage(**reported) if others is _NOTHING else others._replace(**reported)
 
 
 def input_tokens(request: object) -> int:
@@ -61,19 +61,18 @@ def input_tokens(request: object) -> int:
     Names of members are text too: they stand for what surrounds each message, and are sent as they are of tools.
     """
     tokens = 0
-    left = [request]
-    while left:  # not by recursion, as a body may be nested deeper than Python recurses
-        value = left.pop()
+    values = [request]
+    for value in values:  # not by recursion, as a body may be nested deeper than Python recurses
         if isinstance(value, str):
-            tokens += text_tokens(value.encode())
+            tokens += -(-len(value.encode()) // _BYTES_PER_TOKEN)
         elif isinstance(value, dict):
             if value.get("type") in _MEDIA:
                 tokens += _MEDIA_TOKENS
             else:
-                left += value
-                left += value.values()
+                values += value
+                values += value.values()
         elif isinstance(value, list):
-            left += value
+            values += value
     return tokens
 
 

@@ -72,7 +72,8 @@ class Ceiling(NamedTuple):
     price_id: str | None
 
 
-_NONE: Final = Ceiling(Nano(0), None)
+_NOTHING: Final = Nano(0)
+_NONE: Final = Ceiling(_NOTHING, None)
 
 
 class PriceService(Snapshot):
@@ -146,7 +147,7 @@ class PriceService(Snapshot):
         price = self._book.find_first(models, service_tier, at)
         if price is not None:
             return Charge(cost(price, usage), price, () if price.is_for(service_tier) else ("tier_not_priced",))
-        return Charge(Nano(0), None, ("model_not_priced",))
+        return Charge(_NOTHING, None, ("model_not_priced",))
 
 
 class Ceilings:
@@ -161,12 +162,12 @@ class Ceilings:
 
     def most(self) -> Ceiling:
         """Return the ceiling with the maximum of the bound, else of the model, else OUTPUT_TOKENS_DEFAULT."""
-        return max([self._at(line, _output_tokens(line.price, self._bound)) for line in self._lines], default=_NONE)
+        return max([self._at(line, _output_tokens(line.price, self._bound)) for line in self._lines] or [_NONE])
 
     def with_maximum(self, output_tokens: int) -> Nano:
         """Return the ceiling with a maximum of *output_tokens* for each choice."""
         total = _total(output_tokens, self._bound)
-        return Nano(min(NANO_MAX, max([line.at(total) for line in self._lines], default=0)))
+        return min(NANO_MAX, max([line.at(total) for line in self._lines] or [_NOTHING]))
 
     def output_tokens_within(self, limit: Nano) -> int:
         """Return the most output tokens, for each choice, with which the ceiling is at most *limit*.

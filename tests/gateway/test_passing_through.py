@@ -397,6 +397,7 @@ async def test_documents_have_the_limit_of_all_documents_and_uploads_their_own(s
         chunked = await client.post("/v1/files", content=_chunks(5_000), headers={"content-type": "application/x"})
     assert (document.status_code, upload.status_code) == (413, 200)
     assert (too_large.status_code, chunked.status_code) == (413, 413)
+    await running.wiring.ledger.drain()
     assert await running.sql("SELECT * FROM reservations") == []
 
 

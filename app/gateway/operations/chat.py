@@ -114,7 +114,7 @@ class ChatCompletions(Operation):
     def estimated(self, request: MeteredRequest) -> Usage:
         """Return about how many input tokens *request* is."""
         document = orjson.loads(request.body)
-        return Usage(input_tokens=input_tokens([document.get(name) for name in _INPUT]))
+        return Usage(input_tokens=input_tokens([document[name] for name in _INPUT if name in document]))
 
     def stream(self, request: MeteredRequest) -> ChatStream:
         """Return what meters its stream of chunks."""

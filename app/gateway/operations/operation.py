@@ -18,7 +18,7 @@ from app.prices.service import Bound
 from app.prices.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MeteredRequest:
     """A request, read far enough to route, limit, bound and price it."""
 
@@ -114,6 +114,8 @@ class Operation(Charged):
 
     path: ClassVar[str]
     """Below the upstream's address, such as `/chat/completions`; it is also where Weir serves it, under `/v1`."""
+    is_relayed_unread: ClassVar[bool] = False
+    """As for `Unread`, said here too: to look for the class of an abstract one takes long."""
 
     @abstractmethod
     def read(self, body: bytes, headers: Mapping[str, str]) -> MeteredRequest:
@@ -130,6 +132,8 @@ class Operation(Charged):
 
 class Unread(Operation):
     """An endpoint whose whole answers are bytes that Weir need not read: they are relayed as they come."""
+
+    is_relayed_unread = True
 
     @abstractmethod
     def measured(self, request: MeteredRequest, size_bytes: int) -> Answered:

@@ -13,7 +13,7 @@ from app.prices.usage import Usage
 _NOTHING: Final = Usage()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RealtimeRequest(MeteredRequest):
     """A response, or a transcript, that may begin."""
 
