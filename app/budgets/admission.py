@@ -118,6 +118,12 @@ def reserve(demand: Demand, windows: Sequence[Window]) -> Grant | Shortfall:
     return _hold(Nano(min(demand.capped_nano, headroom_nano)), windows, must_be_capped=True)
 
 
+def too_full(demand: Demand, windows: Sequence[Window]) -> list[int]:
+    """Return which of *windows*, by their ids, could not hold as much as the usual cap once more."""
+    limiting = [window for window in windows if window.budget.refuses]
+    return [window.id for window in limiting if window.headroom_nano < demand.capped_nano]
+
+
 def _hold(ceiling_nano: Nano, windows: Sequence[Window], *, must_be_capped: bool) -> Grant:
     for window in windows:
         window.reserved_nano += ceiling_nano

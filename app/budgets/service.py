@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from app.budgets import repository, windows_repository
-from app.budgets.admission import Demand, Grant, Shortfall, Window, reserve
+from app.budgets.admission import Demand, Grant, Shortfall, Window, reserve, too_full
 from app.budgets.budget import Payer
 from app.budgets.hold_service import Holds
 from app.budgets.lease_service import Lease
@@ -211,7 +211,8 @@ class BudgetService:
         async with connection.transaction():
             windows = await self._windows.lock(connection, payers)
             answers, _ = _admit(asked, windows)
-            self._tight |= _too_full(asked, windows)
+            for each, own in zip(asked, windows, strict=True):
+                self._tight.update(too_full(each.demand or _UNPRICED, own))
             await self._claim_keys(connection, asked, answers)
             granted = _granted(asked, answers)
             moves = holds_of(granted)
@@ -277,16 +278,6 @@ def _admit(asked: Sequence[_Asked], windows: Sequence[Sequence[Window]]) -> tupl
         _answer(each.reservation.model, each.demand, own) for each, own in zip(asked, windows, strict=True)
     ]
     return answers, _granted(asked, answers)
-
-
-def _too_full(asked: Sequence[_Asked], windows: Sequence[Sequence[Window]]) -> set[int]:
-    """Return those of *windows*, as they stand now, that could not hold as much as was asked for once more."""
-    pairs = [(window, each.demand) for each, own in zip(asked, windows, strict=True) for window in own]
-    return {
-        window.id
-        for window, demand in pairs
-        if demand is not None and window.budget.refuses and window.headroom_nano < demand.capped_nano
-    }
 
 
 def _granted(asked: Sequence[_Asked], answers: Sequence[_Answer]) -> list[Reservation]:

@@ -63,7 +63,7 @@ class LedgerService:
         if self._group.pending >= self._settings.queue_entries_max:
             raise Unavailable("Too many calls are waiting to be written to the ledger.")
 
-    def append(self, entry: Entry, *, within_seconds: float = 0.0) -> asyncio.Future[None]:
+    def append(self, entry: Entry, *, within_seconds: float = 0) -> asyncio.Future[None]:
         """Queue *entry* for the next commit; it is retried until PostgreSQL has it, and then the future is done.
 
         For others to share that commit it may wait for *within_seconds*.

@@ -1,6 +1,5 @@
 """Traces to an OpenTelemetry collector. A span must never hold a prompt, a key or a query string."""
 
-import random
 from collections.abc import Generator, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
@@ -18,7 +17,8 @@ with without("psutil"):  # for the name of the account that Weir runs in: 1 MiB
     from opentelemetry.sdk.resources import SERVICE_NAME, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-    from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
     from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
     from opentelemetry.semconv.attributes.http_attributes import (
         HTTP_REQUEST_METHOD,
@@ -33,13 +33,14 @@ _TRACES_PATH: Final = "/v1/traces"
 _EXPORT_TIMEOUT_SECONDS: Final = 5
 _SERVER_ERROR: Final = 500
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
+_IDS: Final = RandomIdGenerator()
 
 
 class OtlpTracer(Tracer):
     """Traces the calls that the caller or the ratio chose, and sends their spans to *exporter* from a thread."""
 
     def __init__(self, exporter: SpanExporter, *, sample_ratio: float) -> None:
-        self._sample_ratio = sample_ratio
+        self._bound = TraceIdRatioBased.get_bound_for_rate(sample_ratio)
         # Not the global provider: no library may add spans of its own.
         self._provider = TracerProvider(
             sampler=ParentBased(ALWAYS_ON),  # what has no parent is chosen in `start_call`
@@ -60,9 +61,10 @@ class OtlpTracer(Tracer):
         }
         parent = _PROPAGATOR.extract(carrier) if carrier else Context()
         has_parent = bool(carrier) and trace.get_current_span(parent).get_span_context().is_valid
-        if not has_parent and random.random() >= self._sample_ratio:  # noqa: S311 - nobody's secret
-            # Written at once what the objects for a call that nobody reads about would come to.
-            call.span = f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-00"
+        trace_id = _IDS.generate_trace_id()
+        if not has_parent and trace_id & TraceIdRatioBased.TRACE_ID_LIMIT >= self._bound:
+            # What the objects for a call that nobody reads about would come to, written at once.
+            call.span = f"00-{trace_id:032x}-{_IDS.generate_span_id():016x}-00"
             return
         span = self._tracer.start_span(call.method, parent, SpanKind.SERVER)
         if span.is_recording():

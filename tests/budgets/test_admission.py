@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from app.budgets.admission import Demand, Grant, Shortfall, Window, reserve
+from app.budgets.admission import Demand, Grant, Shortfall, Window, reserve, too_full
 from app.budgets.budget import LIMIT_NANO_MAX, Budget, BudgetBook, Payer
 from app.budgets.periods import Span
 from app.core.money import Nano
@@ -38,6 +38,13 @@ def window(spent: int = 0, reserved: int = 0, extra: int = 0, number: int = 1, *
 
 def fixed(nano: int) -> Demand:
     return Demand(Nano(nano), Nano(nano), Nano(nano))
+
+
+def test_a_window_is_too_full_that_has_less_room_than_the_usual_cap() -> None:
+    windows = [window(spent=91, number=1), window(spent=50, reserved=40, number=2), window(spent=99, number=3)]
+    windows[2].budget = budget(mode="observing")
+
+    assert too_full(Demand(Nano(200), Nano(10), Nano(1)), windows) == [1]
 
 
 def test_a_call_under_no_budget_holds_its_whole_ceiling() -> None:
