@@ -146,18 +146,12 @@ class BudgetService:
         Then the future that is returned is done; nobody has to wait for it. In the same commit *answer* is kept for the
         idempotency key that it was claimed with. A call that *has_key* frees it so: the next one with it may be there.
         """
-        if answer is not None:
-            self._answers[entry.id] = answer
         is_awaited = has_key or self._holds.are_awaited or not self._tight.isdisjoint(entry.budget_window_ids)
         settled = self._ledger.append(entry, within_seconds=0.0 if is_awaited else self._settle_within_seconds)
-        settled.add_done_callback(lambda _: self._settled(entry.id, settled))
+        if answer is not None:
+            self._answers[entry.id] = answer
+            settled.add_done_callback(lambda _: self._answers.pop(entry.id))
         return settled
-
-    def _settled(self, reservation_id: UUID, settled: asyncio.Future[None]) -> None:
-        self._answers.pop(reservation_id, None)
-        # What could not be written keeps its reservation, which is charged at its ceiling once this process is gone.
-        if not settled.cancelled() and settled.exception() is None:
-            self._holds.end(reservation_id)
 
     async def keep_alive(self) -> None:
         """Keep the lease of this process until cancelled."""
@@ -244,6 +238,12 @@ class BudgetService:
                 return [None] * len(ids)
 
     async def _settle(self, connection: HotConnection, entries: Sequence[Entry]) -> None:
+        """Settle a group; what cannot be written keeps its reservation, charged once this process is gone."""
+        await self._write_settled(connection, entries)
+        for entry in entries:
+            self._holds.end(entry.id)
+
+    async def _write_settled(self, connection: HotConnection, entries: Sequence[Entry]) -> None:
         """Write a group of settlements in one commit: in one statement if each ends the reservation that it knows.
 
         What nothing was reserved for is only written, before the others: a second try skips what is there.

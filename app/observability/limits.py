@@ -7,6 +7,7 @@ what then runs: it is no coroutine of its own, which would be passed through eac
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache
 from itertools import chain
 from typing import Final
 
@@ -18,6 +19,7 @@ from app.observability.context import BODY_CAME, QUIET_PATHS
 from app.upload_errors import BodyTimeout
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
+_HOSTS_REMEMBERED_MAX: Final = 256
 _CONTENT_LENGTH_DIGITS_MAX: Final = 18
 _HEADER_OVERHEAD_BYTES: Final = len(": \r\n")
 
@@ -103,6 +105,7 @@ class TrustedHosts:
         self._every_host = "*" in names
         self._suffixes = tuple(name.removeprefix("*") for name in names if name.startswith("*."))
         self._names = frozenset(name for name in names if not name.startswith("*"))
+        self._is_served: Callable[[bytes], bool] = lru_cache(_HOSTS_REMEMBERED_MAX)(self._find_served)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass the call on, or answer 400."""
@@ -113,9 +116,10 @@ class TrustedHosts:
 
     def _is_trusted(self, headers: RawHeaders) -> bool:
         values = [value for name, value in headers if name == b"host"]
-        if len(values) != 1:
-            return False
-        match = _HOST.fullmatch(values[0].decode("latin-1"))
+        return len(values) == 1 and self._is_served(values[0])
+
+    def _find_served(self, value: bytes) -> bool:
+        match = _HOST.fullmatch(value.decode("latin-1"))
         if match is None:
             return False
         host = match[1].lower().rstrip(".")
