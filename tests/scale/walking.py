@@ -71,7 +71,7 @@ class Walk:
             "start_time": moments[:1],
             "end_time": [int(self._now.timestamp())],
             "start_date": [f"{lately:%Y-%m-%d}"],
-            "end_date": [f"{self._now:%Y-%m-%d}"],
+            "end_date": [f"{self._now + timedelta(days=1):%Y-%m-%d}"],
             "at": [f"{self._now:%Y-%m-%dT%H:%M:%SZ}"],
             "min_cost_usd": ["0.000001", "5"],
             "source": ["operator"],
