@@ -147,14 +147,19 @@ def counted_responses_bound(document: Mapping[str, Any], bound: Bound, count: Ca
     return bound._replace(input_tokens=min(bound.input_tokens, tokens))
 
 
-def _is_run_by_caller(tool: Mapping[str, Any]) -> bool:
-    kind = str(tool.get("type"))
-    if kind == "shell":
-        environment = tool.get("environment")
-        return isinstance(environment, dict) and environment.get("type") == "local"
-    if kind == "namespace":
-        return all(_is_run_by_caller(inner) for inner in objects(tool.get("tools")))
-    return kind in _RUN_BY_CALLERS
+def _is_run_by_caller(tool: dict[str, Any]) -> bool:
+    tools = [tool]
+    for each in tools:  # not by recursion, as a body may be nested deeper than Python recurses
+        kind = str(each.get("type"))
+        if kind == "namespace":
+            tools += objects(each.get("tools"))
+        elif kind == "shell":
+            environment = each.get("environment")
+            if not isinstance(environment, dict) or environment.get("type") != "local":
+                return False
+        elif kind not in _RUN_BY_CALLERS:
+            return False
+    return True
 
 
 def _media(items: object) -> _Media:

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from app.deps import shows_key_in_docs
 from app.gateway.answer import Answer, Inbound
 from app.gateway.operations.chat import ChatCompletions
-from app.gateway.operations.operation import Operation
+from app.gateway.operations.operation import Operation, Unread
 from app.gateway.schemas import CHAT_COMPLETIONS_DOCS
 from app.gateway.service import GatewayService
 from app.keys.auth import authenticate_project
@@ -37,6 +37,7 @@ class MeteredCall(Response):
 
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
+        self._is_unread = isinstance(operation, Unread)
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +49,7 @@ class MeteredCall(Response):
         request = self._operation.read(await _body(receive), http.headers)
         # A plain call is finished for a caller who left: only its whole answer says what it cost. And so is one with an
         # idempotency key: its caller will ask again.
-        is_relayed = request.streamed or self._operation.is_relayed_unread
+        is_relayed = request.streamed or self._is_unread
         is_cancelled = is_relayed and "idempotency-key" not in http.headers
         inbound = Inbound(scope["headers"], scope["query_string"].decode("latin-1"))
         async with departure_cancels(receive, context) if is_cancelled else nullcontext():

@@ -114,8 +114,6 @@ class Operation(Charged):
 
     path: ClassVar[str]
     """Below the upstream's address, such as `/chat/completions`; it is also where Weir serves it, under `/v1`."""
-    is_relayed_unread: ClassVar[bool] = False
-    """As for `Unread`, said here too: to look for the class of an abstract one takes long."""
 
     @abstractmethod
     def read(self, body: bytes, headers: Mapping[str, str]) -> MeteredRequest:
@@ -132,8 +130,6 @@ class Operation(Charged):
 
 class Unread(Operation):
     """An endpoint whose whole answers are bytes that Weir need not read: they are relayed as they come."""
-
-    is_relayed_unread = True
 
     @abstractmethod
     def measured(self, request: MeteredRequest, size_bytes: int) -> Answered:

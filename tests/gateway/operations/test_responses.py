@@ -9,6 +9,7 @@ from app.errors import IntegerTooLarge, IntegerTooSmall, InvalidRequest, Invalid
 from app.gateway.operations.operation import MeteredRequest, Whole
 from app.gateway.operations.responses import Responses
 from app.gateway.operations.responses_more import Compact, InputTokens
+from app.gateway.responses_bound import hosted_tools
 from app.gateway.responses_usage import output_tokens, responses_usage
 from app.gateway.stream import StoredObject
 from app.prices.service import Bound
@@ -165,6 +166,14 @@ def test_tools_that_the_caller_runs_are_only_text(tool: dict[str, Any]) -> None:
 
     assert request.bound == Bound(len(request.body) + FRAME, 5)
     assert request.is_capped
+
+
+@pytest.mark.parametrize(("inner", "are_there"), [("function", False), ("mcp", True)])
+def test_tools_nested_as_deep_as_json_may_be_are_looked_at(inner: str, are_there: bool) -> None:
+    tool: dict[str, Any] = {"type": inner}
+    for _ in range(510):
+        tool = {"type": "namespace", "tools": [tool]}
+    assert hosted_tools({"tools": [tool]}).are_there == are_there
 
 
 @pytest.mark.parametrize("kind", [[], {}, 1, None], ids=str)
