@@ -148,16 +148,20 @@ class LimitStore:
     async def _run_group(self, items: Sequence[_Asked | _Ended]) -> Sequence[Verdict | None]:
         asked = [item for item in items if isinstance(item, _Asked)]
         ended = [item for item in items if isinstance(item, _Ended)]
-        keys: list[str] = []
+        counters: dict[str, int] = {}
+        limits: list[str | int] = []
+        calls: list[str | int] = []
+        # First those to admit: how a limit is now is what they know, not those that were admitted long ago.
+        for call in asked:
+            calls += (call.lease_id, len(call.charges))
+            for charge in call.charges:
+                calls += (_place(charge, counters, limits), charge.cost)
+        over: list[str | int] = []
+        for each in ended:
+            _add_ended(each, over, counters, limits)
+        keys = list(counters)
         now_ms = "" if self.now_ms is None else self.now_ms
-        arguments: list[str | int] = [BUCKETS, _LEASE_MS, now_ms, len(ended)]
-        _add_ended(ended, keys, arguments)
-        for each in asked:
-            arguments += (each.lease_id, len(each.charges))
-            for charge in each.charges:
-                keys.append(charge.key)
-                limit = charge.limit
-                arguments += (limit.step_ms, limit.maximum, int(limit.mode == "enforcing"), charge.cost)
+        arguments = [BUCKETS, _LEASE_MS, now_ms, len(ended), *limits, *over, *calls]
         if not keys:
             return [None] * len(items)
         answers = iter(await self._run(_ACQUIRE, keys, arguments))
@@ -173,16 +177,24 @@ class LimitStore:
             raise
 
 
-def _add_ended(ended: Sequence[_Ended], keys: list[str], arguments: list[str | int]) -> None:
-    for each in ended:
-        lease = each.lease
-        wanted: list[int] = []
-        for charge, amount in zip(lease.charges, each.corrections, strict=True):
-            # What a share of this process counted is not in Redis; but its place among concurrent calls may be.
-            if charge.limit.per is None or (amount and not lease.is_local):
-                keys.append(charge.key)
-                wanted += (charge.limit.step_ms, amount)
-        arguments += (lease.id, lease.at_ms, len(wanted) // 2, *wanted)
+def _place(charge: Charge, counters: dict[str, int], limits: list[str | int]) -> int:
+    """Return the place of a charge's counter among the *counters* of a group, whose *limits* are told once."""
+    place = counters.get(charge.key)
+    if place is None:
+        place = counters[charge.key] = len(counters) + 1
+        limit = charge.limit
+        limits += (limit.step_ms, limit.maximum, int(limit.mode == "enforcing"))
+    return place
+
+
+def _add_ended(each: _Ended, over: list[str | int], counters: dict[str, int], limits: list[str | int]) -> None:
+    lease = each.lease
+    wanted: list[int] = []
+    for charge, amount in zip(lease.charges, each.corrections, strict=True):
+        # What a share of this process counted is not in Redis; but its place among concurrent calls may be.
+        if charge.limit.per is None or (amount and not lease.is_local):
+            wanted += (_place(charge, counters, limits), amount)
+    over += (lease.id, lease.at_ms, len(wanted) // 2, *wanted)
 
 
 def _verdict(answer: Sequence[int]) -> Verdict:
