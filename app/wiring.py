@@ -92,6 +92,7 @@ async def wire(settings: Settings, metrics: Metrics, tracer: Tracer, clock: Cloc
     Raises SchemaError when the database's schema is not the one this Weir knows, DatabaseUnavailable without one.
     """
     async with AsyncExitStack() as stack:
+        stack.callback(metrics.count_finished)
         db, database_health, redis, redis_health = _connect(settings, stack, metrics)
         await schema.check(db)
         tenants = await build_tenants(settings, db, clock)

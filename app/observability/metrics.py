@@ -1,11 +1,14 @@
 """What Prometheus may know of this process: calls, tokens, cost, and whether what Weir needs is there.
 
 Every label comes from a bounded set. Children are bound once and kept, as looking them up costs more than counting.
+Calls are counted together, a moment later: prometheus_client takes a lock for each number, and two for each duration.
 """
 
+import asyncio
 import os
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -19,73 +22,63 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from app.core.money import NANO_PER_USD, Nano
+from app.observability.call_metrics import CallMetrics
 from app.observability.context import CallContext
-from app.observability.http_metrics import HttpMetrics
+from app.observability.http_metrics import Finished, HttpMetrics
 from app.observability.upstream_metrics import UpstreamMetrics
 
 _MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-_MODELS_MAX: Final = 200
-_OTHER: Final = "other"
-_NONE: Final = "none"
-_FIRST_ERROR_STATUS: Final = 400
-_CALL_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
-_FIRST_BYTE_BUCKETS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
+_GATHERING_SECONDS: Final = 0.05
 _FLUSH_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
-class _Series(NamedTuple):
-    """What one kind of call is counted in, bound to its labels."""
+class _CountFirst(Collector):
+    """Nothing by itself: has calls that have ended counted before others are asked what they count."""
 
-    calls: Counter
-    duration: Histogram
-    first_byte: Histogram
-    upstream: Histogram
-    input_tokens: Counter
-    cached_input_tokens: Counter
-    output_tokens: Counter
-    cost_usd: Counter
+    def __init__(self, metrics: "Metrics") -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        self._metrics.count_finished()
+        return ()
 
 
 class Metrics:
     """Weir's own metrics, in *registry*: one of its own unless one is given."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry or _process_registry()
-        self._models: set[str] = set()
-        self._series: dict[tuple[str, str, str, str], _Series] = {}
+        self.registry = registry or CollectorRegistry()
+        self._finished: list[Finished] = []
+        """Calls that are not counted yet."""
+        self.registry.register(_CountFirst(self))
+        if registry is None:
+            _declare_process(self.registry)
         self._http = HttpMetrics(self.registry)
         self.upstreams = UpstreamMetrics(self.registry)
-        self._declare_calls(self.registry)
+        self._calls = CallMetrics(self.registry)
+        self._declare_errors(self.registry)
         self._declare_state(self.registry)
         self._declare_limits(self.registry)
         self._declare_reconciliation(self.registry)
 
     def call_finished(self, call: CallContext, duration_seconds: float) -> None:
-        """Count a call that has ended; the gateway's calls have an outcome, the others count as HTTP only."""
-        self._http.call_finished(call, duration_seconds)
-        if call.outcome is None:
-            return
-        model = call.model if call.model in self._models else self._label_of_new(call)
-        labels = (call.operation or _OTHER, model, call.outcome, call.upstream or _NONE)
-        series = self._series.get(labels)
-        if series is None:
-            series = self._series[labels] = self._bind(*labels)
-        series.calls.inc()
-        series.duration.observe(duration_seconds)
-        if call.streamed and call.first_byte_seconds is not None:
-            series.first_byte.observe(call.first_byte_seconds)
-        if call.upstream_seconds is not None:
-            series.upstream.observe(call.upstream_seconds)
-        if call.input_tokens:
-            series.input_tokens.inc(call.input_tokens)
-        if call.cached_input_tokens:
-            series.cached_input_tokens.inc(call.cached_input_tokens)
-        if call.output_tokens:
-            series.output_tokens.inc(call.output_tokens)
-        if call.cost_nano:
-            series.cost_usd.inc(call.cost_nano / NANO_PER_USD)
+        """Count a call that has ended, soon; the gateway's calls have an outcome, the others count as HTTP only."""
+        self._finished.append(Finished(call, duration_seconds))
+        if len(self._finished) == 1:
+            try:
+                asyncio.get_running_loop().call_later(_GATHERING_SECONDS, self.count_finished)
+            except RuntimeError:  # nothing runs here that would come back to it
+                self.count_finished()
+
+    def count_finished(self) -> None:
+        """Count what has ended until now."""
+        finished, self._finished = self._finished, []
+        self._http.count(finished)
+        self._calls.count(finished)
 
     def deprecated_route_used(self, route: str) -> None:
         """Count a call to a route that is going away; *route* is its template."""
@@ -130,35 +123,7 @@ class Metrics:
         self._reconciliation_difference.labels(upstream).set(difference_nano / NANO_PER_USD)
         self._reconciliation_checked.labels(upstream).set(checked_at.timestamp())
 
-    def _declare_calls(self, registry: CollectorRegistry) -> None:
-        self._calls_total = Counter(
-            "weir_calls_total", "Calls to models.", ("operation", "model", "outcome"), registry=registry
-        )
-        self._call_seconds = Histogram(
-            "weir_call_seconds",
-            "Duration of calls to models, from the request to the last byte.",
-            ("operation",),
-            buckets=_CALL_BUCKETS,
-            registry=registry,
-        )
-        self._first_byte_seconds = Histogram(
-            "weir_first_byte_seconds",
-            "Time to the first byte of streamed answers.",
-            ("operation",),
-            buckets=_FIRST_BYTE_BUCKETS,
-            registry=registry,
-        )
-        self._upstream_seconds = Histogram(
-            "weir_upstream_seconds",
-            "Time that calls spent at their upstream.",
-            ("upstream",),
-            buckets=_CALL_BUCKETS,
-            registry=registry,
-        )
-        self._tokens_total = Counter(
-            "weir_tokens_total", "Tokens; cached_input is a part of input.", ("model", "kind"), registry=registry
-        )
-        self._cost_usd_total = Counter("weir_cost_usd_total", "Cost in US dollars.", ("model",), registry=registry)
+    def _declare_errors(self, registry: CollectorRegistry) -> None:
         self._operational_errors = Counter(
             "weir_operational_errors_total", "Answers that could not be given.", ("code",), registry=registry
         )
@@ -230,31 +195,11 @@ class Metrics:
             multiprocess_mode="livemostrecent",
         )
 
-    def _label_of_new(self, call: CallContext) -> str:
-        model = call.model
-        # Only what an upstream has served may become a label: callers can invent any number of names.
-        is_served = call.upstream is not None and call.status is not None and call.status < _FIRST_ERROR_STATUS
-        if model is None or not is_served or len(self._models) >= _MODELS_MAX:
-            return _OTHER
-        self._models.add(model)
-        return model
-
-    def _bind(self, operation: str, model: str, outcome: str, upstream: str) -> _Series:
-        return _Series(
-            calls=self._calls_total.labels(operation, model, outcome),
-            duration=self._call_seconds.labels(operation),
-            first_byte=self._first_byte_seconds.labels(operation),
-            upstream=self._upstream_seconds.labels(upstream),
-            input_tokens=self._tokens_total.labels(model, "input"),
-            cached_input_tokens=self._tokens_total.labels(model, "cached_input"),
-            output_tokens=self._tokens_total.labels(model, "output"),
-            cost_usd=self._cost_usd_total.labels(model),
-        )
-
 
 def render_metrics(registry: CollectorRegistry) -> tuple[bytes, str]:
     """Return the exposition text and its content type: of all workers when they share a directory."""
     if _MULTIPROCESS_VARIABLE in os.environ:
+        list(registry.collect())  # counts what this process has not counted yet
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry), CONTENT_TYPE_LATEST
@@ -266,9 +211,7 @@ def forget_worker(pid: int) -> None:
         multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
-def _process_registry() -> CollectorRegistry:
-    registry = CollectorRegistry()
+def _declare_process(registry: CollectorRegistry) -> None:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    return registry

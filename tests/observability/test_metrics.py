@@ -4,12 +4,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.core.money import Nano
 from app.observability.context import CallContext
+from app.observability.durations import observe_all
 from app.observability.metrics import Metrics, forget_worker, render_metrics
+from tests.fixtures.waiting import until
+
+_BOUNDS = (0.5, 1.0, 2.5)
 
 
 @pytest.fixture
@@ -103,6 +109,40 @@ def test_a_name_that_no_upstream_has_served_gets_no_label(
     call.operation, call.status = None, status
     metrics.call_finished(call, 1.0)
     assert sample(metrics, "weir_calls_total", operation="other", model="other", outcome="completed") == 1
+
+
+async def test_calls_are_counted_together_a_moment_later_or_when_somebody_asks(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = finished()
+    http = {"handler": call.route, "method": "POST", "status": "2xx"}
+    for _ in range(3):
+        metrics.call_finished(call, 1.0)
+    assert len(metrics._finished) == 3
+    assert sample(metrics, "http_requests_total", **http) == 3
+
+    monkeypatch.setattr("app.observability.metrics._GATHERING_SECONDS", 0.001)
+    metrics.call_finished(call, 1.0)
+    assert len(metrics._finished) == 1
+    await until(lambda: not metrics._finished)
+    assert sample(metrics, "http_requests_total", **http) == 4
+
+
+@given(st.lists(st.one_of(st.floats(0, 20), st.sampled_from(_BOUNDS))))
+def test_durations_that_are_observed_together_are_what_they_are_one_by_one(seconds: list[float]) -> None:
+    registry = CollectorRegistry()
+    alone, together = (
+        Histogram(name, name, buckets=(0.5, 1, 2.5), registry=registry) for name in ("alone", "together")
+    )
+    for each in seconds:
+        alone.observe(each)
+    observe_all(together, [*seconds, None])
+
+    expected, found = ({each.labels.get("le"): each for each in metric.samples} for metric in registry.collect())
+    assert {bound: each.value for bound, each in found.items() if bound} == {
+        bound: each.value for bound, each in expected.items() if bound
+    }
+    assert registry.get_sample_value("together_sum") == pytest.approx(sum(seconds))
 
 
 def test_the_state_of_the_process_is_exposed(metrics: Metrics) -> None:
