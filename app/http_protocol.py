@@ -18,6 +18,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from app.core.departure import SCOPE_KEY as DEPARTURE
+from app.core.departure import Departure
 from app.observability.context import BODY_CAME
 
 _HEAD_BYTES_MAX: Final = 262_144
@@ -135,6 +137,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Calls that others were sent after before they were answered; uvicorn knows the latest only."""
         self._head_bytes: int | None = None
         """How much has come of a head that is not whole yet, beside its first piece; None while there is none."""
+        self._departure = Departure()
         self._idle_since_seconds: float | None = None
         """Since when a call is waited for, on the loop's clock; None while one runs."""
 
@@ -213,6 +216,8 @@ class HttpProtocol(HttpToolsProtocol):
         scope[BODY_CAME] = True
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        scope: Any = cycle.scope
+        scope[DEPARTURE] = self._departure
         cycle.__class__ = Call  # uvicorn makes it, and lets nobody choose of what class
         super()._start_asgi_task(cycle, app)
 
@@ -223,3 +228,4 @@ class HttpProtocol(HttpToolsProtocol):
             call.disconnected = True
             call.message_event.set()
         super().connection_lost(exc)
+        self._departure.happen()

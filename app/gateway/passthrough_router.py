@@ -57,7 +57,7 @@ class PassedResponse(Response):
         if is_download:
             await body.read()
         # An upload is finished for a caller who left: what it has stored is there all the same.
-        async with departure_cancels(receive, context) if is_download else nullcontext():
+        async with departure_cancels(scope, context) if is_download else nullcontext():
             answer = await service.run(caller, call, context)
             await send_answer(answer, send)
 

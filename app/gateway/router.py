@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from app.core.departure import SCOPE_KEY, Departure
 from app.deps import shows_key_in_docs
 from app.gateway.answer import Answer, Inbound
 from app.gateway.operations.chat import ChatCompletions
@@ -52,7 +53,7 @@ class MeteredCall(Response):
         is_relayed = request.streamed or self._is_unread
         is_cancelled = is_relayed and "idempotency-key" not in http.headers
         inbound = Inbound(scope["headers"], scope["query_string"].decode("latin-1"))
-        async with departure_cancels(receive, context) if is_cancelled else nullcontext():
+        async with departure_cancels(scope, context) if is_cancelled else nullcontext():
             answer = await gateway.run(caller, self._operation, request, inbound, context)
             await send_answer(answer, send)
 
@@ -105,24 +106,24 @@ async def send_answer(answer: Answer, send: Send) -> None:
 
 
 @asynccontextmanager
-async def departure_cancels(receive: Receive, context: CallContext) -> AsyncIterator[None]:
+async def departure_cancels(scope: Scope, context: CallContext) -> AsyncIterator[None]:
     """Cancel what runs inside when the client closes its connection; the cancellation ends here."""
+    departure: Departure = scope[SCOPE_KEY]
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - narrows the type
     has_left = False
 
-    async def watch() -> None:
+    def leave() -> None:
         nonlocal has_left
-        await receive()  # the body was read, so this can only be the disconnect
         has_left = True
         task.cancel()
 
-    watcher = asyncio.create_task(watch(), name="departure")
     try:
+        departure.listen(leave)
         yield
     except asyncio.CancelledError:
         if not has_left or task.uncancel() > 0:
             raise
         context.client_left = True
     finally:
-        watcher.cancel()
+        departure.forget(leave)

@@ -20,6 +20,7 @@ _EVENT_END_BYTES: Final = 3
 _BETWEEN_EVENTS: Final = re.compile(rb"\n(?:\r?\n)+")
 _RELAYED_BYTES_MAX: Final = 16_384
 _PACKED_MAX: Final = 4
+_DONE: Final = b"[DONE]"
 _PACKED_BYTES_MAX: Final = 32_768
 
 
@@ -176,7 +177,9 @@ def _event_around(block: bytes, at: int, since: int) -> tuple[int, int]:
 def _parse(event: bytes) -> dict[str, Any] | None:
     """Return the JSON object in the data lines of *event*, None for comments, `[DONE]` and anything else."""
     lines = event.splitlines()
-    data = b"\n".join(line[5:] for line in lines if line.startswith(b"data:"))
+    data = b"\n".join([line[5:] for line in lines if line.startswith(b"data:")])
+    if data.strip() == _DONE:  # every stream has it: to find that it is no JSON would cost as much as an event
+        return None
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -3,7 +3,6 @@
 https://platform.openai.com/docs/api-reference/chat/create (stream_options)
 """
 
-from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -16,20 +15,21 @@ from app.gateway.splice import put_in_front, replace_member
 _ASK_FOR_USAGE: Final = b'"stream_options":{"include_usage":true},'
 
 
-def asking_for_usage(plain: MeteredRequest, document: dict[str, Any]) -> MeteredRequest:
-    """Return *plain*, whose body is *document*, as it is sent: where it wants a stream, with usage in that.
+def ask_for_usage(request: MeteredRequest, document: dict[str, Any]) -> None:
+    """Make *request*, whose body is *document*, what is sent: where it wants a stream, with usage in that.
 
     Every byte stays as it came but those of the stream options. Raises InvalidType or InvalidRequest.
     """
     if not optional(document, "stream", bool):
-        return plain
+        return
     options = optional(document, "stream_options", dict) or {}
     wanted = options.get("include_usage")
     if wanted is not None and not isinstance(wanted, bool):
         raise InvalidType("stream_options.include_usage", expected="a boolean", got=json_name(wanted))
-    if wanted:
-        return replace(plain, streamed=True)
-    return replace(plain, streamed=True, hides_usage=True, body=_with_usage(plain.body, document, options))
+    request.streamed = True
+    if not wanted:
+        request.hides_usage = True
+        request.body = _with_usage(request.body, document, options)
 
 
 def _with_usage(body: bytes, document: dict[str, Any], options: dict[str, Any]) -> bytes:

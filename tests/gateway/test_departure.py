@@ -4,19 +4,9 @@ import asyncio
 
 import pytest
 
+from app.core.departure import SCOPE_KEY, Departure
 from app.gateway.router import departure_cancels
 from app.observability.context import CallContext
-
-
-class Client:
-    """The client's end of an ASGI `receive`."""
-
-    def __init__(self) -> None:
-        self.has_left = asyncio.Event()
-
-    async def receive(self) -> dict[str, str]:
-        await self.has_left.wait()
-        return {"type": "http.disconnect"}
 
 
 def new_context() -> CallContext:
@@ -24,9 +14,9 @@ def new_context() -> CallContext:
 
 
 async def test_a_departure_ends_what_runs_inside_and_nothing_else() -> None:
-    client, context = Client(), new_context()
-    async with departure_cancels(client.receive, context):
-        client.has_left.set()
+    departure, context = Departure(), new_context()
+    async with departure_cancels({SCOPE_KEY: departure}, context):
+        departure.happen()
         await asyncio.Event().wait()
     assert context.client_left
     task = asyncio.current_task()
@@ -36,10 +26,10 @@ async def test_a_departure_ends_what_runs_inside_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("has_left", [False, True])
 async def test_a_cancellation_by_somebody_else_goes_on_its_way(has_left: bool) -> None:
-    client, context, inside = Client(), new_context(), asyncio.Event()
+    departure, context, inside = Departure(), new_context(), asyncio.Event()
 
     async def call() -> None:
-        async with departure_cancels(client.receive, context):
+        async with departure_cancels({SCOPE_KEY: departure}, context):
             inside.set()
             await asyncio.Event().wait()
 
@@ -47,17 +37,25 @@ async def test_a_cancellation_by_somebody_else_goes_on_its_way(has_left: bool) -
     await inside.wait()
     task.cancel()
     if has_left:
-        client.has_left.set()
+        departure.happen()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not context.client_left
 
 
-async def test_an_error_inside_goes_on_its_way_and_the_watcher_ends() -> None:
-    client, context = Client(), new_context()
+async def test_who_has_left_before_is_noticed_at_once() -> None:
+    departure, context = Departure(), new_context()
+    departure.happen()
+    async with departure_cancels({SCOPE_KEY: departure}, context):
+        await asyncio.Event().wait()
+    assert context.client_left
+
+
+async def test_an_error_inside_goes_on_its_way_and_nobody_listens_any_more() -> None:
+    departure, context = Departure(), new_context()
     with pytest.raises(KeyError):
-        async with departure_cancels(client.receive, context):
+        async with departure_cancels({SCOPE_KEY: departure}, context):
             raise KeyError
-    await asyncio.sleep(0)
-    assert not [task for task in asyncio.all_tasks() if task.get_name() == "departure"]
+    departure.happen()
+    await asyncio.sleep(0)  # where a cancellation would arrive
     assert not context.client_left

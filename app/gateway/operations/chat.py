@@ -22,7 +22,7 @@ from app.gateway.operations.chat_stream import ChatStream, StoredChatStream, sto
 from app.gateway.operations.operation import Answered, MeteredRequest, Operation, Whole
 from app.gateway.references import references_of, refuse_repeated
 from app.gateway.splice import put_in_front, replace_member
-from app.gateway.stream_options import asking_for_usage
+from app.gateway.stream_options import ask_for_usage
 from app.gateway.usage import chat_usage, generated_tokens, input_tokens, objects
 from app.prices.service import Bound
 from app.prices.usage import Usage
@@ -70,7 +70,7 @@ class ChatCompletions(Operation):
         # 0 is for the upstream to refuse, or to take for none: nothing is believed to be bounded by it.
         maxima = [find_whole_number(document, name, _MAXIMUM, minimum=0) for name in _MAXIMA]
         find_whole_number(document, "n", _CHOICES_MAX)
-        plain = MeteredRequest(
+        request = MeteredRequest(
             model=model,
             bound=chat_bound(document, body),
             is_capped=any(maxima),
@@ -79,7 +79,8 @@ class ChatCompletions(Operation):
             stores=document.get("store") is True,
             references=_references(document, body),
         )
-        return asking_for_usage(plain, document)
+        ask_for_usage(request, document)
+        return request
 
     def capped(self, body: bytes, output_tokens: int) -> bytes:
         """Return *body*, which names no maximum, with *output_tokens* as that of each choice."""

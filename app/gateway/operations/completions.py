@@ -12,7 +12,7 @@ from app.gateway.body import find_whole_number, json_object, optional, read_mode
 from app.gateway.operations.chat_stream import ChatStream
 from app.gateway.operations.operation import Answered, MeteredRequest, Operation, Whole
 from app.gateway.splice import replace_member
-from app.gateway.stream_options import asking_for_usage
+from app.gateway.stream_options import ask_for_usage
 from app.gateway.text_input import TextInput, read_text_input
 from app.gateway.usage import objects, prompt_usage, text_tokens
 from app.prices.service import Bound
@@ -45,8 +45,9 @@ class Completions(Operation):
             output_tokens=_OUTPUT_TOKENS_DEFAULT if maximum is None else maximum, choices=choices * prompts.inputs
         )
         # Not every server has OpenAI's default: where a budget relies on it, it is sent.
-        plain = MeteredRequest(model, bound, body, is_capped=maximum is not None)
-        return asking_for_usage(plain, document)
+        request = MeteredRequest(model, bound, body, is_capped=maximum is not None)
+        ask_for_usage(request, document)
+        return request
 
     def capped(self, body: bytes, output_tokens: int) -> bytes:
         """Return *body*, which names no maximum, with *output_tokens* as that of each choice."""
