@@ -35,7 +35,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (WEIR_SERVER__HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port to listen on (WEIR_SERVER__PORT).")] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that answer calls (WEIR_SERVER__WORKERS); use one per core.")
+        int | None, typer.Option(help="Processes that answer calls (WEIR_SERVER__WORKERS); by default one per core.")
     ] = None,
 ) -> None:
     """Serve the API; PostgreSQL and Valkey are started too unless they are configured.
@@ -48,7 +48,8 @@ def serve(
     warn_of_unknown_variables()
     settings = load_settings()
     capture_stdlib(configure(settings.log), settings.log)
-    alone = settings.server.workers == 1
+    count = server.process_count(settings)
+    alone = count == 1
     modules = (_FIRST_RUN, server.APP_MODULE) if alone else (_FIRST_RUN,)
     with (
         server.listen(settings.server) as listener,
@@ -60,7 +61,7 @@ def serve(
         server.export(complete)
         typer.echo(banner(complete, first_keys))
         imported(modules[-1])
-        raise SystemExit(server.run_here(settings.server, listener) if alone else server.run_workers(listener))
+        raise SystemExit(server.run_here(settings.server, listener) if alone else server.run_workers(listener, count))
 
 
 def migrates_on_start(settings: Settings) -> bool:

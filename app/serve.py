@@ -21,6 +21,7 @@ from typing import Any, Final
 import structlog
 import uvicorn
 
+from app.core.cores import usable_cores
 from app.setting_groups import Server
 from app.settings import Settings
 
@@ -134,6 +135,16 @@ def importing(*modules: str) -> Iterator[Callable[[str], Any]]:
             thread.shutdown(cancel_futures=True)
 
 
+def process_count(settings: Settings) -> int:
+    """Return how many processes answer calls: as many as are asked for, else one for each core.
+
+    One where Weir brings its servers along: that is a laptop, or somebody who has a look, and they want the cores too.
+    """
+    if settings.server.workers is not None:
+        return settings.server.workers
+    return usable_cores() if settings.database_url is not None and settings.redis_url is not None else 1
+
+
 def run_here(settings: Server, listener: socket.socket) -> int:
     """Serve in this process until SIGTERM or SIGINT; return the exit status."""
     config = uvicorn.Config(APP, factory=True, **uvicorn_options(settings))  # type: ignore[arg-type]
@@ -145,8 +156,8 @@ def run_here(settings: Server, listener: socket.socket) -> int:
     return 0 if server.started else 1
 
 
-def run_workers(listener: socket.socket) -> int:
-    """Serve with gunicorn's workers until told to stop; return the exit status.
+def run_workers(listener: socket.socket, count: int) -> int:
+    """Serve with so many workers of gunicorn's until told to stop; return the exit status.
 
     Gunicorn runs as a child: its workers need prometheus_client in its multi-process mode from the first import on,
     and this process looks after the embedded servers.
@@ -156,7 +167,12 @@ def run_workers(listener: socket.socket) -> int:
         gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:app.gunicorn_conf", f"{APP}()"]
         with subprocess.Popen(  # noqa: S603 - the shell gets a constant; its parameters are ours too
             ["/bin/sh", "-c", _GUARDED, "weir-guard", *gunicorn],
-            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": directory, "WEIR_LISTENER_FD": str(inherited_fd)},
+            env={
+                **os.environ,
+                "PROMETHEUS_MULTIPROC_DIR": directory,
+                "WEIR_LISTENER_FD": str(inherited_fd),
+                "WEIR_SERVER__WORKERS": str(count),
+            },
             stdin=subprocess.PIPE,
             pass_fds=[inherited_fd],
             start_new_session=True,  # a Ctrl-C in the terminal reaches this process only, which then asks for a drain

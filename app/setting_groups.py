@@ -89,7 +89,13 @@ class Server(Group):
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; `0.0.0.0` for every interface.")
     port: int = Field(8000, ge=1, le=65_535, description="TCP port to listen on.")
-    workers: int = Field(1, ge=1, le=256, description="Processes; more than one runs under gunicorn.")
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Processes; more than one runs under gunicorn. Unset it is one for each core, and one in all with "
+        "servers that Weir brings along.",
+    )
     keep_alive_seconds: Seconds = Field(75, description="How long a client may be idle, or take to send a head.")
     shutdown_grace_seconds: Seconds = Field(30, description="How long open calls and settlements may take to drain.")
     trusted_proxies: tuple[IpNetwork, ...] = Field(

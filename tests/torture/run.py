@@ -161,6 +161,7 @@ def _variables(postgres: OwnServer, valkey: OwnServer, simulator: Program) -> di
         "WEIR_REDIS_URL": valkey.url,
         "WEIR_KEYS__PEPPER": PEPPER,
         "WEIR_LOG__FORMAT": "json",
+        "WEIR_SERVER__WORKERS": "1",
         "WEIR_BUDGETS__LEASE_SECONDS": str(LEASE_SECONDS),
         "WEIR_BUDGETS__HEARTBEAT_INTERVAL_SECONDS": "0.2",
         "WEIR_BUDGETS__OUTPUT_TOKENS_DEFAULT": "150",
