@@ -43,7 +43,9 @@ def prompt_usage(reported: object) -> Usage | None:
 
 def detail(details: object, name: str, default: object = 0) -> object:
     """Return the member *name* of an object that may be no object, *default* when there is none."""
-    value = details.get(name) if isinstance(details, dict) else None
+    if not isinstance(details, dict):
+        return default
+    value = details.get(name)
     return default if value is None else value
 
 

@@ -15,8 +15,7 @@ CHAT = ChatCompletions()
 
 
 def estimated(body: bytes) -> int:
-    bound = Bound(input_tokens=0, output_tokens=None)
-    return CHAT.estimated(MeteredRequest("m", bound, body)).input_tokens
+    return CHAT.estimated(CHAT.read(body, {})).input_tokens
 
 
 def generated(document: dict[str, Any]) -> int:

@@ -22,7 +22,7 @@ from tests.load.machine import OTHER_CORES, descriptors, pin, resident_kib, thre
 from tests.load.mixture import Mixture
 from tests.load.plot import picture, slope
 from tests.load.report import Report
-from tests.load.rounds import CONNECTIONS, PLAIN
+from tests.load.rounds import CONNECTIONS, PLAIN, STREAM
 
 _HOW: Final = (
     "Weir with everything on, at a third of what it can do: of twenty calls twelve are plain, five are streams, two "
@@ -32,6 +32,8 @@ _HOW: Final = (
 _SAMPLES_MIN: Final = 12
 _SAMPLE_SECONDS_MAX: Final = 10.0
 _CAPACITY_SECONDS: Final = 3.0
+_PEAK_CONNECTIONS: Final = 600
+"""More than pile up when the machine stalls: what such a peak leaves in memory is there before it is watched."""
 _WARM_UP: Final = 0.2
 """The share of the samples that does not count."""
 _DESCRIPTORS_MORE: Final = 20
@@ -88,6 +90,9 @@ async def soak(report: Report, behind: Behind, gateway: Gateway, bounds: Bounds)
         seconds = part * min(_CAPACITY_SECONDS, bounds.seconds / 4)
         burst = await load(gateway.port, requests, connections=CONNECTIONS, seconds=seconds)
     rate = burst.calls / burst.seconds / 3
+    for body in (PLAIN, STREAM):
+        peak = repeat(chat_request(gateway.port, gateway.key, body))
+        await load(gateway.port, peak, connections=_PEAK_CONNECTIONS, seconds=seconds)
     report.say(f"It can do {3 * rate:.0f} calls/s, and gets {rate:.0f}.")
     books = Books(behind.upstream, gateway)
     mixture = Mixture(gateway.port, gateway.key)

@@ -25,7 +25,6 @@ from app.gateway.splice import put_in_front, replace_member
 from app.gateway.stream_options import ask_for_usage
 from app.gateway.usage import chat_usage, generated_tokens, input_tokens, objects
 from app.prices.service import Bound
-from app.prices.usage import Usage
 
 _MAXIMA: Final = ("max_completion_tokens", "max_tokens")
 _MAXIMUM: Final = 10_000_000
@@ -76,6 +75,7 @@ class ChatCompletions(Operation):
             is_capped=any(maxima),
             service_tier=_text(document.get("service_tier")),
             body=body,
+            input_tokens=input_tokens([document[name] for name in _INPUT if name in document]),
             stores=document.get("store") is True,
             references=_references(document, body),
         )
@@ -111,11 +111,6 @@ class ChatCompletions(Operation):
             tokens = sum(generated_tokens(choice.get("message")) for choice in objects(document.get("choices")))
         stored = stored_completion(document) if whole.request.stores else ()
         return Answered(usage, document.get("model"), document.get("service_tier"), tokens, stored)
-
-    def estimated(self, request: MeteredRequest) -> Usage:
-        """Return about how many input tokens *request* is."""
-        document = orjson.loads(request.body)
-        return Usage(input_tokens=input_tokens([document[name] for name in _INPUT if name in document]))
 
     def stream(self, request: MeteredRequest) -> ChatStream:
         """Return what meters its stream of chunks."""

@@ -16,7 +16,6 @@ from app.gateway.stream_options import ask_for_usage
 from app.gateway.text_input import TextInput, read_text_input
 from app.gateway.usage import objects, prompt_usage, text_tokens
 from app.prices.service import Bound
-from app.prices.usage import Usage
 
 _METERED: Final = frozenset({"best_of", "max_tokens", "model", "n", "prompt", "stream", "stream_options", "suffix"})
 _MAXIMUM: Final = 10_000_000
@@ -45,7 +44,7 @@ class Completions(Operation):
             output_tokens=_OUTPUT_TOKENS_DEFAULT if maximum is None else maximum, choices=choices * prompts.inputs
         )
         # Not every server has OpenAI's default: where a budget relies on it, it is sent.
-        request = MeteredRequest(model, bound, body, is_capped=maximum is not None)
+        request = MeteredRequest(model, bound, body, prompts.estimated_tokens(), is_capped=maximum is not None)
         ask_for_usage(request, document)
         return request
 
@@ -66,10 +65,6 @@ class Completions(Operation):
         usage = prompt_usage(document.get("usage"))
         tokens = 0 if usage else sum(_tokens_of(choice) for choice in objects(document.get("choices")))
         return Answered(usage, document.get("model"), document.get("service_tier"), tokens)
-
-    def estimated(self, request: MeteredRequest) -> Usage:
-        """Return about how many tokens the prompts are."""
-        return Usage(input_tokens=_prompts(orjson.loads(request.body)).estimated_tokens())
 
     def stream(self, request: MeteredRequest) -> "CompletionStream":
         """Return what meters its stream of chunks."""

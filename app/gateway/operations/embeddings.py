@@ -15,7 +15,6 @@ from app.gateway.operations.operation import Answered, MeteredRequest, Operation
 from app.gateway.text_input import read_text_input
 from app.gateway.usage import prompt_usage
 from app.prices.service import Bound
-from app.prices.usage import Usage
 
 _METERED: Final = frozenset({"input", "model"})
 
@@ -36,7 +35,8 @@ class Embeddings(Operation):
         if not isinstance(value, (str, list)):
             raise InvalidType("input", expected="a string or an array", got=json_name(value))
         refuse_ambiguous(body, document, _METERED)
-        return MeteredRequest(model, read_text_input(value).bound, body)
+        texts = read_text_input(value)
+        return MeteredRequest(model, texts.bound, body, texts.estimated_tokens())
 
     def counted_bound(self, request: MeteredRequest, count: Callable[[str], int]) -> Bound:
         """Return the bound of *request* with its text counted in tokens by *count*."""
@@ -46,10 +46,6 @@ class Embeddings(Operation):
         """Return what a list of vectors says; None for what is not a JSON object."""
         document = json_object(whole.body)
         return None if document is None else Answered(prompt_usage(document.get("usage")), document.get("model"))
-
-    def estimated(self, request: MeteredRequest) -> Usage:
-        """Return about how many tokens the texts are."""
-        return Usage(input_tokens=read_text_input(orjson.loads(request.body)["input"]).estimated_tokens())
 
     def stream(self, request: MeteredRequest) -> ChatStream:  # noqa: ARG002
         """Return what meters a stream: OpenAI has none here, and what another server sends is taken for one of chat."""

@@ -6,14 +6,11 @@ https://platform.openai.com/docs/api-reference/moderations/create
 from collections.abc import Mapping
 from typing import Final
 
-import orjson
-
 from app.gateway.body import find_model, json_object, read_object, refuse_ambiguous
 from app.gateway.operations.chat_stream import ChatStream
 from app.gateway.operations.operation import Answered, MeteredRequest, Operation, Whole
 from app.gateway.usage import input_tokens
 from app.prices.service import Bound
-from app.prices.usage import Usage
 
 _MODEL_DEFAULT: Final = "omni-moderation-latest"
 _METERED: Final = frozenset({"model"})
@@ -32,16 +29,12 @@ class Moderations(Operation):
         document = read_object(body, headers.get("content-type"), headers.get("content-encoding"))
         model = find_model(document, _MODEL_DEFAULT)
         refuse_ambiguous(body, document, _METERED)
-        return MeteredRequest(model, _FREE, body)
+        return MeteredRequest(model, _FREE, body, input_tokens(document.get("input")))
 
     def answered(self, whole: Whole) -> Answered | None:
         """Return what a verdict says, its input as counted by us: it has no usage. None for what is no JSON object."""
         document = json_object(whole.body)
         return None if document is None else Answered(self.estimated(whole.request), document.get("model"))
-
-    def estimated(self, request: MeteredRequest) -> Usage:
-        """Return about how many tokens *request* has."""
-        return Usage(input_tokens=input_tokens(orjson.loads(request.body).get("input")))
 
     def stream(self, request: MeteredRequest) -> ChatStream:  # noqa: ARG002
         """Return what meters a stream: OpenAI has none here, and what another server sends is taken for one of chat."""

@@ -27,6 +27,8 @@ class MeteredRequest:
     """The most that it can use."""
     body: bytes
     """What goes upstream: the caller's bytes, unless something had to be asked for."""
+    input_tokens: int = 0
+    """About how many it sends, by our own count: for limits, and for an answer that does not say what was used."""
     streamed: bool = False
     hides_usage: bool = False
     """The caller did not ask for the usage in the stream; Weir did."""
@@ -87,9 +89,9 @@ class Charged(ABC):
     is_free: bool = False
     """Whether it costs nothing, whatever price its model has."""
 
-    @abstractmethod
     def estimated(self, request: MeteredRequest) -> Usage:
         """Return about what *request* uses before anything is generated, for an answer that does not say so."""
+        return Usage(input_tokens=request.input_tokens)
 
     def renamed(self, request: MeteredRequest, model: str) -> bytes:
         """Return the body of *request* with *model* in it instead of its own, every other byte as it came."""

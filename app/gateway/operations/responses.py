@@ -4,7 +4,7 @@ https://platform.openai.com/docs/api-reference/responses/create
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -22,7 +22,6 @@ from app.gateway.responses_usage import PENDING, output_tokens, responses_usage,
 from app.gateway.splice import replace_member
 from app.gateway.usage import input_tokens
 from app.prices.service import Bound
-from app.prices.usage import Usage
 
 _OUTPUT_TOKENS_MAX: Final = 10_000_000
 """More than any model can answer with."""
@@ -71,6 +70,7 @@ class Responses(Operation):
             model=model,
             bound=responses_bound(document, body),
             body=body,
+            input_tokens=tokens_sent(document),
             streamed=bool(optional(document, "stream", bool)),
             is_capped=bool(maximum) and (bool(calls) or not hosted_tools(document).are_there),
             service_tier=service_tier if isinstance(service_tier, str) else None,
@@ -108,11 +108,11 @@ class Responses(Operation):
             is_pending=whole.request.is_background and usage is None and response.get("status") in PENDING,
         )
 
-    def estimated(self, request: MeteredRequest) -> Usage:
-        """Return about how many input tokens *request* is; nothing is known of what it goes on from."""
-        document = orjson.loads(request.body)
-        return Usage(input_tokens=input_tokens([document.get(name) for name in _INPUT]))
-
     def stream(self, request: MeteredRequest) -> ResponsesStream:
         """Return what meters its stream of events."""
         return ResponsesStream(orjson.loads(request.body), stores=request.stores)
+
+
+def tokens_sent(document: Mapping[str, Any]) -> int:
+    """Return about how many tokens a request sends; nothing is known of what it goes on from."""
+    return input_tokens([document.get(name) for name in _INPUT])

@@ -9,7 +9,7 @@ from typing import Final
 
 from app.gateway.body import find_model, json_object, read_object, refuse_ambiguous
 from app.gateway.operations.operation import Answered, MeteredRequest, Whole
-from app.gateway.operations.responses import METERED, Responses
+from app.gateway.operations.responses import METERED, Responses, tokens_sent
 from app.gateway.references import references_of, refuse_repeated
 from app.prices.service import Bound
 from app.prices.usage import Usage
@@ -35,6 +35,7 @@ class InputTokens(Responses):
             model=find_model(document, _DEFAULT_MODEL),
             bound=Bound(0, 0),
             body=body,
+            input_tokens=tokens_sent(document),
             references=references_of(document),
         )
 
