@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.core.cores import usable_cores
 from app.settings import Settings
 from app.version import VERSION
 from tests.embedded.probes import fetch
@@ -148,7 +149,7 @@ def test_an_external_database_is_migrated_at_the_start_when_that_is_asked_for(
         "WEIR_MIGRATE_ON_START": "true",
     }
     with WeirProcess(work_directory, variables=variables) as weir:
-        weir.wait_until_started()
+        weir.wait_until_started(workers=usable_cores())
         listed = weir_command("keys", "list", **external).output
         assert weir.stop() == 0
     assert len(listed.splitlines()) == 2
@@ -157,7 +158,7 @@ def test_an_external_database_is_migrated_at_the_start_when_that_is_asked_for(
     assert "Bearer $WEIR_BOOTSTRAP_API_KEY" in weir.output
     assert "Setting up" not in weir.output
     assert not (work_directory / "data").exists()
-    assert len(weir.events("stopped")) == 1
+    assert len(weir.events("stopped")) == usable_cores()
 
 
 def test_the_doctor_says_what_to_do_about_each_failure(weir_command: WeirCommand, external: dict[str, str]) -> None:
