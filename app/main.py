@@ -2,9 +2,9 @@
 
 import os
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 from fastapi import FastAPI
@@ -68,6 +68,30 @@ class HeadAsGet:
         """Pass the call on; what is outside of this layer goes on seeing HEAD."""
         is_head = scope["type"] == "http" and scope["method"] == "HEAD"
         await self.app({**scope, "method": "GET"} if is_head else scope, receive, send)
+
+
+class Served:
+    """*app* as a server calls it, straight to its layers, of which it must have some.
+
+    FastAPI and Starlette would only find them: in two coroutines, which a call is passed through whenever it goes on.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self.app = app
+        self.state = app.state
+        self._layers = cast("ASGIApp", app.middleware_stack)
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer one call, or live through the application's life."""
+        if scope["type"] == "lifespan":
+            return self.app(scope, receive, send)
+        scope["app"] = self.app
+        return self._layers(scope, receive, send)
+
+
+def served(settings: Settings | None = None) -> Served:
+    """Return what `create_app` does, for a server."""
+    return Served(create_app(settings))
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -26,7 +26,7 @@ from app.setting_groups import Server
 from app.settings import Settings
 
 APP_MODULE: Final = "app.main"
-APP: Final = f"{APP_MODULE}:create_app"
+APP: Final = f"{APP_MODULE}:served"
 _GC_THRESHOLD: Final = 10_000
 # Gunicorn's standard input is a pipe that ends when Weir does, however Weir ends; then a guard tells gunicorn to stop.
 # A line means that gunicorn has ended by itself. The guard must keep nothing open that somebody waits for the end of.
@@ -98,6 +98,7 @@ def uvicorn_options(settings: Server) -> dict[str, object]:
     """Return how every process speaks HTTP and WebSocket."""
     return {
         "loop": "uvloop",
+        "interface": "asgi3",  # it would be taken for ASGI 2: what it calls are coroutines, and itself it is none
         "http": "app.http_protocol:HttpProtocol",
         "ws": "app.socket_protocol:SocketProtocol",
         "ws_max_size": settings.socket_message_size_bytes_max,

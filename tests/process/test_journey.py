@@ -260,9 +260,11 @@ def test_a_stream_that_is_open_at_ctrl_c_is_finished(first_stream: Stream) -> No
 
 
 def test_ctrl_c_is_quiet_and_leaves_nothing_but_the_data(first: WeirProcess, first_stream: Stream) -> None:
-    typed, finished, stopped = first.output[first.output.index("^C") :].splitlines()
-    assert "stopping" in typed
-    assert "call" in finished  # the stream that was open
+    *earlier, stopping, finished, stopped = first.output[first.output.index("^C") :].splitlines()
+    assert all("call" in line and first_stream.request_id not in line for line in earlier)  # gathered when it was typed
+    assert "stopping" in stopping
+    assert "call" in finished
+    assert first_stream.request_id in finished
     assert "stopped" in stopped
     assert [path.name for path in first.directory.iterdir()] == ["data"]
     assert not (first.directory / "data" / "running.json").exists()
