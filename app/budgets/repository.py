@@ -1,6 +1,7 @@
 """Reservations and heartbeats in PostgreSQL. Bare asyncpg: these statements run for every call, in groups."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -13,7 +14,7 @@ from app.core.db import HotConnection
 from app.ledger import statement
 from app.ledger.entries import Entry
 
-_COLUMNS: Final = ", ".join(Reservation._fields)
+_COLUMNS: Final = ", ".join(field.name for field in fields(Reservation))
 
 # A group in one statement and one round trip: it is written only if the budgets are still of version $1, the moment is
 # in every window, and each window of $4 has room for all that the group holds there, below its limit (null where it
@@ -147,10 +148,10 @@ async def write_group(
 
 
 def _rows(reservations: Sequence[Reservation]) -> str:
-    return _json([reservation._asdict() for reservation in reservations])
+    return _json(reservations)
 
 
-def _json(rows: Sequence[Mapping[str, object]]) -> str:
+def _json(rows: Sequence[Mapping[str, object] | Reservation]) -> str:
     """Return *rows* as one parameter: arrays, which asyncpg looks through in Python, cost several times as much."""
     return orjson.dumps(rows, default=str).decode()
 
@@ -176,7 +177,8 @@ async def take_reservations(connection: HotConnection, ids: Sequence[UUID]) -> d
 async def take_orphans(connection: HotConnection, lease_seconds: float, limit: int) -> list[Reservation]:
     """Delete up to *limit* reservations of processes that are dead, and return them."""
     rows = await connection.fetch(_SWEEP, lease_seconds, limit)
-    return [Reservation(*row)._replace(budget_window_ids=tuple(row["budget_window_ids"])) for row in rows]
+    reservations = [Reservation(*row) for row in rows]
+    return [each.grant(each.ceiling_nano, tuple(each.budget_window_ids)) for each in reservations]
 
 
 async def find_open(connection: HotConnection, process_id: UUID) -> list[UUID]:

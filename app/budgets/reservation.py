@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import add
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 from uuid import UUID
 
 from app.budgets.budget import Payer
@@ -48,8 +48,9 @@ class Hold:
     window_ids: tuple[int, ...]
 
 
-class Reservation(NamedTuple):
-    """One attempt's row of intent; its id becomes that of the ledger entry."""
+@dataclass
+class Reservation:
+    """One attempt's row of intent; its id becomes that of the ledger entry. Its fields are the row's columns."""
 
     id: UUID
     process_id: UUID
@@ -67,9 +68,10 @@ class Reservation(NamedTuple):
     budget_window_ids: tuple[int, ...] = ()
     """The windows of budgets that hold `ceiling_nano` for it."""
 
-    def granted(self, ceiling_nano: Nano, window_ids: tuple[int, ...]) -> "Reservation":
-        """Return it as it is written: with what is held for it."""
-        return Reservation(*self[:-2], ceiling_nano, window_ids)
+    def grant(self, ceiling_nano: Nano, window_ids: tuple[int, ...]) -> Self:
+        """Make it what is written, with what is held for it, and return it."""
+        self.ceiling_nano, self.budget_window_ids = ceiling_nano, window_ids
+        return self
 
     @property
     def payer(self) -> Payer:

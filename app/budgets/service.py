@@ -282,7 +282,7 @@ def _admit(asked: Sequence[_Asked], windows: Sequence[Sequence[Window]]) -> tupl
 
 def _granted(asked: Sequence[_Asked], answers: Sequence[_Answer]) -> list[Reservation]:
     return [
-        each.reservation.granted(answer.ceiling_nano, answer.window_ids)
+        each.reservation.grant(answer.ceiling_nano, answer.window_ids)
         for each, answer in zip(asked, answers, strict=True)
         if isinstance(answer, Grant)
     ]

@@ -152,11 +152,15 @@ def _may_repeat(body: bytes, document: dict[str, Any], names: AbstractSet[str]) 
     """Tell, cheaply, whether a name may be there more often than the parsed document shows."""
     if may_hide_names(body):
         return True
+    for name in document:
+        if name in names and name not in _MESSAGE_METERED and body.count(_quoted(name)) > 1:
+            return True
     messages = objects(document.get("messages"))
-    expected = dict.fromkeys(document.keys() & names, 1)
     for name in _MESSAGE_METERED:
-        expected[name] = expected.get(name, 0) + len([message for message in messages if name in message])
-    return bool([name for name, times in expected.items() if body.count(_quoted(name)) > times])
+        times = len([message for message in messages if name in message]) + (name in document and name in names)
+        if body.count(_quoted(name)) > times:
+            return True
+    return False
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from app.setting_groups import Budgets as BudgetsSettings
 from app.setting_groups import Idempotency as IdempotencySettings
 from app.settings import Settings
 from tests.fixtures.emptying import empty
+from tests.fixtures.weir import settle_all
 from tests.ledger.conftest import make_entry, open_database, open_ledger
 
 __all__ = ["make_entry"]
@@ -39,7 +41,7 @@ def make_reservation(**changes: Any) -> Reservation:
         price_id="a price",
         started_at=now,
     )
-    return reservation._replace(**changes)
+    return replace(reservation, **changes)
 
 
 def open_budgets(db: Database, lease_seconds: float = 60, **changes: Any) -> BudgetService:
@@ -108,6 +110,7 @@ def owner(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def db(settings: Settings) -> AsyncIterator[Database]:
     db = open_database(settings)
+    await settle_all()
     await open_ledger(db).create_partitions()
     async with db.hot_connection() as connection:  # other tests of this worker may have left some
         await empty(connection, "processes")

@@ -1,5 +1,6 @@
 """How a reservation can end, as a pure decision."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -66,7 +67,7 @@ def test_an_orphan_says_what_its_reservation_did_and_that_nothing_else_is_known(
     reservation, now = make_reservation(user_id="user_ada", budget_window_ids=(3, 7)), utc_now()
     [entry] = orphaned([reservation], now)
 
-    said = {name: value for name, value in reservation._asdict().items() if name != "process_id"}
+    said = {name: value for name, value in asdict(reservation).items() if name != "process_id"}
     assert {name: value for name, value in entry._asdict().items() if name in said} == said
     assert {name: value for name, value in entry._asdict().items() if name not in said} == {
         "settled_at": now,
@@ -144,7 +145,7 @@ def test_a_call_that_cost_more_than_its_ceiling_or_than_the_sweep_charged_withho
 
 
 def test_a_reservation_is_written_with_what_is_held_for_it_and_where() -> None:
-    reservation = make_reservation(user_id="user_ada").granted(Nano(7_000), (3, 7))
+    reservation = make_reservation(user_id="user_ada").grant(Nano(7_000), (3, 7))
     assert make_reservation().hold == Hold(9_000, ())
     assert (reservation.ceiling_nano, reservation.budget_window_ids) == (7_000, (3, 7))
     assert reservation.hold == Hold(7_000, (3, 7))

@@ -16,7 +16,7 @@ from app.observability.metrics import Metrics
 from app.setting_groups import Ledger as LedgerSettings
 from app.settings import Settings
 from tests.fixtures.emptying import empty
-from tests.fixtures.weir import RunningWeir
+from tests.fixtures.weir import RunningWeir, settle_all
 
 
 def make_entry(**changes: Any) -> Entry:
@@ -73,6 +73,7 @@ def open_database(settings: Settings, **changes: Any) -> Database:
 @pytest.fixture
 async def db(settings: Settings) -> AsyncIterator[Database]:
     db = open_database(settings)
+    await settle_all()
     await open_ledger(db).create_partitions()
     async with db.hot_connection() as connection:  # other tests of this worker may have left some
         await empty(connection)
