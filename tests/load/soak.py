@@ -18,11 +18,11 @@ import uvloop
 from tests.load.bookkeeping import Books
 from tests.load.gateways import Behind, Gateway, be_alone, simulator, weir
 from tests.load.generator import chat_request, load, percentile_ms
-from tests.load.machine import OTHER_CORES, descriptors, pin, resident_kib, threads
+from tests.load.machine import OTHER_CORES, cpu_seconds, descriptors, pin, resident_kib, threads
 from tests.load.mixture import Mixture
 from tests.load.plot import picture, slope
 from tests.load.report import Report
-from tests.load.rounds import CONNECTIONS, PLAIN, STREAM
+from tests.load.rounds import PLAIN, STREAM
 
 _HOW: Final = (
     "Weir with everything on, at a third of what it can do: of twenty calls twelve are plain, five are streams, two "
@@ -32,6 +32,7 @@ _HOW: Final = (
 _SAMPLES_MIN: Final = 12
 _SAMPLE_SECONDS_MAX: Final = 10.0
 _CAPACITY_SECONDS: Final = 3.0
+_FEW_CALLS_PER_SECOND: Final = 100
 _PEAK_CONNECTIONS: Final = 600
 """More than pile up when the machine stalls: what such a peak leaves in memory is there before it is watched."""
 _WARM_UP: Final = 0.2
@@ -85,15 +86,15 @@ def main() -> int:
 
 async def soak(report: Report, behind: Behind, gateway: Gateway, bounds: Bounds) -> list[str]:
     """Load *gateway* and look at it; return what is wrong with it."""
-    requests = repeat(chat_request(gateway.port, gateway.key, PLAIN))
-    for part in (0.3, 1.0):  # the first calls of all take longer
-        seconds = part * min(_CAPACITY_SECONDS, bounds.seconds / 4)
-        burst = await load(gateway.port, requests, connections=CONNECTIONS, seconds=seconds)
-    rate = burst.calls / burst.seconds / 3
+    seconds = min(_CAPACITY_SECONDS, bounds.seconds / 4)
     for body in (PLAIN, STREAM):
         peak = repeat(chat_request(gateway.port, gateway.key, body))
         await load(gateway.port, peak, connections=_PEAK_CONNECTIONS, seconds=seconds)
-    report.say(f"It can do {3 * rate:.0f} calls/s, and gets {rate:.0f}.")
+    cost_seconds = await _cost(gateway, seconds)
+    rate = 1 / cost_seconds / 3
+    report.say(
+        f"A call costs {cost_seconds * 1e6:.0f} us of CPU: it can do {3 * rate:.0f} calls/s, and gets {rate:.0f}."
+    )
     books = Books(behind.upstream, gateway)
     mixture = Mixture(gateway.port, gateway.key)
     samples = await _observe(report, gateway, mixture, books, rate, bounds.seconds)
@@ -107,6 +108,15 @@ async def soak(report: Report, behind: Behind, gateway: Gateway, bounds: Bounds)
     sent = ", ".join(f"{count:,} {name}" for name, count in mixture.sent.most_common())
     report.say(f"Sent: {sent}. In the ledger and in the simulator's account: {books.calls:,} calls.")
     return complaints
+
+
+async def _cost(gateway: Gateway, seconds: float) -> float:
+    """Return how many seconds of CPU a call of the mixture costs, while few come."""
+    mixture = Mixture(gateway.port, gateway.key)
+    before = cpu_seconds(gateway.pids)
+    await mixture.send(_FEW_CALLS_PER_SECOND, seconds)
+    await mixture.close()
+    return (cpu_seconds(gateway.pids) - before) / mixture.sent.total()
 
 
 async def _observe(
