@@ -76,9 +76,10 @@ start it directly, not in a container.
 ### A soak
 
 `make soak` (`MINUTES=5` or `SECONDS=60` for less) keeps Weir at a third of what it can do, by its CPU, with plain,
-streamed, abandoned and failing calls, after a peak of 600 at once. Every ten seconds it reads memory, files, connections and threads of the process, and
-the latencies, and draws them in the end. It fails when memory grows by more than a bound, when descriptors stay
-open, or when the ledger does not have exactly the calls that the simulator has, with nothing left reserved.
+streamed, abandoned and failing calls, after a peak of 600 at once. Every ten seconds it reads memory, files,
+connections and threads of the process, and the latencies, and draws them in the end. It fails when memory grows by
+more than a bound, when descriptors stay open, or when the ledger does not have exactly the calls that the simulator
+has, with nothing left reserved.
 
 ### A profile
 
