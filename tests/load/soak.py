@@ -32,7 +32,7 @@ _HOW: Final = (
 _SAMPLES_MIN: Final = 12
 _SAMPLE_SECONDS_MAX: Final = 10.0
 _CAPACITY_SECONDS: Final = 3.0
-_FEW_CALLS_PER_SECOND: Final = 100
+_PROBE_CALLS_PER_SECOND: Final = 300
 _PEAK_CONNECTIONS: Final = 600
 """More than pile up when the machine stalls: what such a peak leaves in memory is there before it is watched."""
 _WARM_UP: Final = 0.2
@@ -111,10 +111,10 @@ async def soak(report: Report, behind: Behind, gateway: Gateway, bounds: Bounds)
 
 
 async def _cost(gateway: Gateway, seconds: float) -> float:
-    """Return how many seconds of CPU a call of the mixture costs, while few come."""
+    """Return how many seconds of CPU a call of the mixture costs, while as many come as share groups now and then."""
     mixture = Mixture(gateway.port, gateway.key)
     before = cpu_seconds(gateway.pids)
-    await mixture.send(_FEW_CALLS_PER_SECOND, seconds)
+    await mixture.send(_PROBE_CALLS_PER_SECOND, seconds)
     await mixture.close()
     return (cpu_seconds(gateway.pids) - before) / mixture.sent.total()
 
