@@ -89,9 +89,9 @@ class Served:
         return self._layers(scope, receive, send)
 
 
-def served(settings: Settings | None = None) -> Served:
-    """Return what `create_app` does, for a server."""
-    return Served(create_app(settings))
+def served() -> Served:
+    """Return the application for the environment's settings, as a server calls it."""
+    return Served(create_app())
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -22,7 +22,7 @@ import structlog
 import uvicorn
 
 from app.core.cores import usable_cores
-from app.setting_groups import Server
+from app.setting_groups import WORKERS_MAX, Server
 from app.settings import Settings
 
 APP_MODULE: Final = "app.main"
@@ -143,7 +143,9 @@ def process_count(settings: Settings) -> int:
     """
     if settings.server.workers is not None:
         return settings.server.workers
-    return usable_cores() if settings.database_url is not None and settings.redis_url is not None else 1
+    if settings.database_url is None or settings.redis_url is None:
+        return 1
+    return min(usable_cores(), WORKERS_MAX)
 
 
 def run_here(settings: Server, listener: socket.socket) -> int:

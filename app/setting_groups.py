@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from decimal import Decimal
 from ipaddress import ip_network
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 _SECRET_CHARACTERS_MIN = 32
+WORKERS_MAX: Final = 256
 
 
 def _require_strength(secret: SecretStr) -> SecretStr:
@@ -92,9 +93,8 @@ class Server(Group):
     workers: int | None = Field(
         None,
         ge=1,
-        le=256,
-        description="Processes; more than one runs under gunicorn. Unset it is one for each core, and one in all with "
-        "servers that Weir brings along.",
+        le=WORKERS_MAX,
+        description="Processes; several run under gunicorn. Unset: one per core; one in all with embedded servers.",
     )
     keep_alive_seconds: Seconds = Field(75, description="How long a client may be idle, or take to send a head.")
     shutdown_grace_seconds: Seconds = Field(30, description="How long open calls and settlements may take to drain.")

@@ -130,7 +130,7 @@ async def write_if_room(
         for window_id, move in moves.items()
     ]
     fits: bool = await connection.fetchval(
-        _WRITE_IF_ROOM, current.version, current.starts_at, current.ends_at, _json(holds), _rows(reservations)
+        _WRITE_IF_ROOM, current.version, current.starts_at, current.ends_at, _json(holds), _json(reservations)
     )
     return fits
 
@@ -143,12 +143,8 @@ async def write_group(
     Returns the version that they have, and the database's time.
     """
     held = [move.reserved_nano for move in moves.values()]
-    written, now = await connection.fetchrow(_WRITE, version, list(moves), held, _rows(reservations))
+    written, now = await connection.fetchrow(_WRITE, version, list(moves), held, _json(reservations))
     return written, now
-
-
-def _rows(reservations: Sequence[Reservation]) -> str:
-    return _json(reservations)
 
 
 def _json(rows: Sequence[Mapping[str, object] | Reservation]) -> str:

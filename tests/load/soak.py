@@ -89,7 +89,8 @@ async def soak(report: Report, behind: Behind, gateway: Gateway, bounds: Bounds)
     seconds = min(_CAPACITY_SECONDS, bounds.seconds / 4)
     for body in (PLAIN, STREAM):
         peak = repeat(chat_request(gateway.port, gateway.key, body))
-        await load(gateway.port, peak, connections=_PEAK_CONNECTIONS, seconds=seconds)
+        burst = await load(gateway.port, peak, connections=_PEAK_CONNECTIONS, seconds=seconds)
+        burst.require_success()
     cost_seconds = await _cost(gateway, seconds)
     rate = 1 / cost_seconds / 3
     report.say(

@@ -41,3 +41,9 @@ def test_a_core_each_beside_servers_of_its_own_and_one_in_all_beside_embedded_on
 ) -> None:
     monkeypatch.setattr("app.serve.usable_cores", lambda: 5)
     assert process_count(settings) == count
+
+
+@pytest.mark.parametrize("settings", [_OWN], indirect=True)
+def test_there_are_no_more_of_them_than_the_setting_allows(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.serve.usable_cores", lambda: 384)
+    assert process_count(settings) == 256
