@@ -10,6 +10,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from pydantic.warnings import UnsupportedFieldAttributeWarning
+from starlette.datastructures import State
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
@@ -28,7 +29,7 @@ from app.observability.proxies import ForwardedFor
 from app.observability.tracing import build_tracer
 from app.settings import Settings, load_settings
 from app.version import VERSION
-from app.wiring import wire
+from app.wiring import Wiring, wire
 
 _log: Final = structlog.get_logger()
 
@@ -56,6 +57,18 @@ A self-hosted, OpenAI-compatible `/v1` API: clients change only `base_url`.
 **Try it here:** press *Authorize*, paste a key (`wk-…`), open *Create a chat completion*, and *Try it out*.
 The answer's `x-request-id` names its receipt, `GET /v1/requests/{request_id}`.
 """
+
+
+class AppState(State):
+    """What the application keeps, as plain attributes: Starlette's looks up each by a method written in Python."""
+
+    settings: Settings
+    passed_paths: PassedPaths
+    wiring: Wiring
+    """While it runs."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
 
 class HeadAsGet:
@@ -124,8 +137,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         swagger_ui_parameters={"persistAuthorization": True, "displayRequestDuration": True},
     )
-    app.state.settings = settings
-    app.state.passed_paths = PassedPaths(settings.gateway.passthrough, settings.gateway.passthrough_paths)
+    app.state = state = AppState()
+    state.settings = settings
+    state.passed_paths = PassedPaths(settings.gateway.passthrough, settings.gateway.passthrough_paths)
     error_handlers.install(app)
     routes.mount(app)
     _add_layers(app, settings, logger=logger, metrics=metrics, tracer=tracer)

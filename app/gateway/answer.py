@@ -1,30 +1,34 @@
 """What comes in with a call beside its body, and what its caller gets: a body, or a generator of the pieces of one."""
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import Final
+
+from app.core.header_fields import HeaderFields
 
 _OF_ONE_CALL: Final = (b"server-timing", b"x-ratelimit-", b"x-weir-cost-usd")
 
 
-class Inbound(NamedTuple):
+@dataclass(slots=True)
+class Inbound:
     """How a call came in."""
 
     headers: Sequence[tuple[bytes, bytes]]
     """As they came, names in lower case."""
     query: str = ""
     """As it came, without its question mark."""
+    fields: HeaderFields = field(init=False)
+    """The headers by name."""
 
-    def values(self, name: bytes) -> list[str]:
-        """Return the values of one header."""
-        return [value.decode("latin-1") for key, value in self.headers if key == name]
+    def __post_init__(self) -> None:
+        self.fields = HeaderFields(self.headers)
 
-    def value(self, name: bytes) -> str | None:
-        """Return the first value of one header, None without it."""
-        for key, value in self.headers:
-            if key == name:
-                return value.decode("latin-1")
-        return None
+    def values(self, name: str) -> list[str]:
+        """Return every value of one header."""
+        if self.fields.get(name) is None:
+            return []
+        raw_name = name.encode()
+        return [value.decode("latin-1") for key, value in self.headers if key == raw_name]
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ from app.prices.usage import Usage
 from app.settings import Settings
 
 _NOTHING: Final = Nano(0)
-_CHANGES_ANSWERS: Final = b"openai-beta"
+_CHANGES_ANSWERS: Final = "openai-beta"
 
 
 class Place(NamedTuple):
@@ -64,17 +64,17 @@ class AnswerCache:
         if wish is None:
             return None
         # An idempotency key promises one call an answer of its own.
-        if inbound.value(b"idempotency-key") is not None or not is_repeatable(operation, request):
+        if inbound.fields.get("idempotency-key") is not None or not is_repeatable(operation, request):
             return Place(None, wish)
         asked = (project_id, operation.name, inbound.query, *inbound.values(_CHANGES_ANSWERS))
         name = self._answers.name(request.body, *(part.encode(errors="surrogateescape") for part in asked))
         return Place(name if wish.keeps else None, wish)
 
     async def find(
-        self, place: Place | None, caller: Caller, request: MeteredRequest, context: CallContext, lease: Lease | None
+        self, place: Place, caller: Caller, request: MeteredRequest, context: CallContext, lease: Lease | None
     ) -> Answer | None:
         """Return the answer that is kept for a call, its place in the limits ended and its receipt on its way."""
-        if place is None or place.name is None or place.wish.age_seconds_max == 0:
+        if place.name is None or place.wish.age_seconds_max == 0:
             return None
         found = await self._answers.find(place.name)
         if found is None or found[1] > place.wish.age_seconds_max:
@@ -92,10 +92,8 @@ class AnswerCache:
         ]
         return shows(Answer(HTTPStatus.OK, [*kept.headers, *own], kept.body), lease)
 
-    async def keep(self, place: Place | None, answer: Answer, outcome: str | None) -> Answer:
+    async def keep(self, place: Place, answer: Answer, outcome: str | None) -> Answer:
         """Return *answer*, to a call that ended with *outcome*, and keep it if it is one to be kept."""
-        if place is None:
-            return answer
         if place.name is None:
             answer.headers.append((HEADER.encode(), b"bypass"))
             return answer

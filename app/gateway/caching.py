@@ -41,8 +41,8 @@ def read_wish(inbound: Inbound, policy: CachePolicy, settings: CacheSettings) ->
     Raises InvalidRequest for another `x-weir-cache` than `on`, `off` or `ttl=` and seconds. What `Cache-Control` says
     (RFC 9111, section 5.2.1) only ever makes less of it.
     """
-    words = inbound.values(HEADER.encode())
-    asked = _WISH.fullmatch(",".join(words).strip().lower())
+    words = inbound.values(HEADER)
+    asked = _WISH.fullmatch(",".join(words).strip().lower()) if words else None
     if words and asked is None:
         raise InvalidRequest(
             f"Invalid header '{HEADER}': it must be 'on', 'off', or 'ttl=' and whole seconds, once.", param=HEADER
@@ -54,7 +54,7 @@ def read_wish(inbound: Inbound, policy: CachePolicy, settings: CacheSettings) ->
     ttl_seconds = int(own_seconds) if own_seconds else policy.ttl_seconds or settings.ttl_seconds
     ttl_seconds = min(ttl_seconds, settings.ttl_seconds_max)
     age_seconds, keeps = ttl_seconds, True
-    for directive in ",".join(inbound.values(b"cache-control")).lower().split(","):
+    for directive in ",".join(inbound.values("cache-control")).lower().split(","):
         if directive.strip() in ("no-store", "no-cache"):
             age_seconds, keeps = 0, keeps and directive.strip() == "no-cache"
         elif limit := _MAX_AGE.fullmatch(directive.strip()):

@@ -12,9 +12,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.error_handlers import refuse
 from app.errors import Operational, Refusal
+from app.gateway.router import MeteredCall
 from app.observability.context import call_context
 
-Endpoint: TypeAlias = Callable[[Request], Awaitable[ASGIApp]]
+Endpoint: TypeAlias = Callable[[Request], Awaitable[MeteredCall]]
 
 
 class FrontDoor:
@@ -35,8 +36,9 @@ class FrontDoor:
         call = call_context(scope)
         call.route = scope["path"]
         try:
-            answering = await endpoint(Request(scope, receive, send))
-            await answering(scope, receive, send)
+            request = Request(scope, receive)
+            metered = await endpoint(request)
+            await metered.answer(request, send)
         except (Refusal, Operational) as error:
             if call.status is not None:
                 raise

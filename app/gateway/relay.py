@@ -76,7 +76,7 @@ async def relay_plain(attempt: CallAttempt, answer: UpstreamAnswer, settlement: 
         cost = settlement.measure(attempt, answered, answer.status)
     else:
         cost = settlement.settle(attempt, "completed", answered.usage, answer.status)
-    if not answered.is_pending:
+    if answered.stored and not answered.is_pending:
         await settlement.keep(attempt, answered.stored)
     return Answer(answer.status, [*headers, (b"x-weir-cost-usd", usd_text(cost).encode())], body)
 

@@ -70,7 +70,9 @@ class ReservationDesk:
         attempt.budget_window_ids = grant.window_ids
         if grant.must_be_capped and not attempt.request.is_capped:
             try:
-                await self._cap(attempt, ceilings, is_short=is_short)
+                if is_short:
+                    ceilings = await self._exact_ceilings(attempt, ceilings)
+                self._cap(attempt, ceilings)
             except BaseException:
                 self._budgets.release(attempt.id)
                 raise
@@ -90,7 +92,9 @@ class ReservationDesk:
         cap = None
         if isinstance(answer, Grant) and answer.must_be_capped and not attempt.request.is_capped:
             attempt.ceiling_nano = answer.ceiling_nano
-            await self._cap(attempt, ceilings, is_short=demand is not None and answer.ceiling_nano < demand.capped_nano)
+            if demand is not None and answer.ceiling_nano < demand.capped_nano:
+                ceilings = await self._exact_ceilings(attempt, ceilings)
+            self._cap(attempt, ceilings)
             cap = attempt.output_tokens_cap
         return Explanation(attempt.target, ceiling, demand, answer, windows, cap, counted is not None)
 
@@ -133,10 +137,13 @@ class ReservationDesk:
         least = min(ceilings.with_maximum(self._settings.output_tokens_min), capped)
         return Demand(ceiling_nano, capped, least)
 
-    async def _cap(self, attempt: Attempt, ceilings: Ceilings, *, is_short: bool) -> None:
-        """Set the maximum that the amount held pays for; where that is short, an exact count makes more of it."""
-        if is_short and (counted := await self._counts.exact_bound(attempt.operation, attempt.request)) is not None:
-            ceilings = self._ceilings(attempt, counted)
+    async def _exact_ceilings(self, attempt: Attempt, ceilings: Ceilings) -> Ceilings:
+        """Return the ceilings by an exact count, which makes more of little money; *ceilings* where there is none."""
+        counted = await self._counts.exact_bound(attempt.operation, attempt.request)
+        return ceilings if counted is None else self._ceilings(attempt, counted)
+
+    def _cap(self, attempt: Attempt, ceilings: Ceilings) -> None:
+        """Set the maximum that the amount held pays for."""
         within = ceilings.output_tokens_within(attempt.ceiling_nano)
         attempt.output_tokens_cap = min(within, self._settings.output_tokens_default)
         attempt.body = attempt.operation.capped(attempt.body, attempt.output_tokens_cap)

@@ -21,7 +21,7 @@ from app.observability.context import CallContext
 from app.upstreams.routing import Target
 from app.upstreams.service import UpstreamService
 
-_SDK_SAYS: Final = (b"x-stainless-retry-count", b"x-stainless-read-timeout", b"user-agent")
+_SDK_SAYS: Final = ("x-stainless-retry-count", "x-stainless-read-timeout", "user-agent")
 """How often the caller's SDK has sent the call before, how long it waits for an answer, and which one it is."""
 
 
@@ -61,9 +61,10 @@ class GatewayService:
         _note(context, operation, request)
         plan = self._upstreams.plan_for(caller, request.model)
         self._reservations.admit()
-        plan = await self._dispatcher.narrow(caller.paying_project_id, plan, request)
+        if request.references:
+            plan = await self._dispatcher.narrow(caller.paying_project_id, plan, request)
         record = None
-        claim = read_key(inbound.values(b"idempotency-key"), caller.key_id, operation.path, request.identity)
+        claim = read_key(inbound.values("idempotency-key"), caller.key_id, operation.path, request.identity)
         if claim is not None:
             kept = await self._reservations.find_kept(claim)
             if not isinstance(kept, Record):
@@ -73,9 +74,11 @@ class GatewayService:
         payer = payer_of(caller, request.model)
         lease = await self._limits.acquire(payer, partial(demand_of, operation, request))
         try:
-            if (kept_answer := await self._cache.find(place, caller, request, context, lease)) is not None:
-                return kept_answer
-            tries = self._upstreams.tries(plan, *map(inbound.value, _SDK_SAYS))
+            if place is not None:
+                kept_answer = await self._cache.find(place, caller, request, context, lease)
+                if kept_answer is not None:
+                    return kept_answer
+            tries = self._upstreams.tries(plan, *map(inbound.fields.get, _SDK_SAYS))
             target, ticket = self._upstreams.begin(tries)
         except BaseException:  # a call that was not made is counted nowhere
             self._limits.release(lease)
@@ -83,7 +86,7 @@ class GatewayService:
         attempt = self._attempt(caller, operation, request, target, context)
         attempt.payer, attempt.lease, attempt.record, attempt.ticket = payer, lease, record, ticket
         answer = await self._dispatcher.answer(attempt, tries, inbound)
-        return await self._cache.keep(place, answer, context.outcome)
+        return answer if place is None else await self._cache.keep(place, answer, context.outcome)
 
     async def explain(
         self, caller: Caller, operation: Operation, request: MeteredRequest, context: CallContext

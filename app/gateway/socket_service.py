@@ -68,7 +68,7 @@ class GatewaySockets:
                 client = await arrival.accept(upstream.socket.subprotocol)
                 session = SocketSession(client, self._rules, arrival.require_allowed, context)
                 session.attach(upstream)
-                is_beta = any(_BETA in value for value in arrival.inbound.values(b"openai-beta"))
+                is_beta = any(_BETA in value for value in arrival.inbound.values("openai-beta"))
                 await session.run(RealtimeMeter(account, upstream.target, is_beta=is_beta))
             finally:
                 await upstream.close()

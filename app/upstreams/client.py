@@ -7,6 +7,7 @@ its connection, which is how an upstream learns that nobody listens any more.
 import asyncio
 import math
 from collections.abc import Awaitable, Mapping, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self, cast
@@ -14,6 +15,7 @@ from typing import Final, Self, cast
 from multidict import CIMultiDict
 from yarl import URL
 
+from app.core.header_fields import HeaderFields
 from app.setting_groups import Upstream as UpstreamSettings
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.body import Body
@@ -25,6 +27,7 @@ from app.upstreams.routing import Timeouts
 from app.upstreams.upload_client import Upload, pieces_of
 from app.upstreams.waits import Waits
 
+_ORIGINS_REMEMBERED_MAX: Final = 1_000
 _SENT_AT_ONCE_BYTES_MAX: Final = 1_048_576
 _AS_SETTINGS_SAY: Final = Timeouts()
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -65,12 +68,9 @@ class HttpAnswer(UpstreamAnswer):
             await connection.news(until)
         self.status = connection.status
         self.raw_headers = connection.headers
-        self.headers = {
-            name.decode("latin-1"): value.decode(errors="surrogateescape")
-            for name, value in reversed(connection.headers)
-        }
-        if "content-encoding" in self.headers:
-            self._refuse_compressed()
+        self.headers = HeaderFields(connection.headers, encoding="utf-8", errors="surrogateescape")
+        if (encoding := self.headers.get("content-encoding")) is not None:
+            self._refuse_compressed(encoding)
 
     def read_some(self) -> Awaitable[bytes]:
         """Return the next bytes of the body, b"" at its end; raises UpstreamFailed."""
@@ -103,7 +103,12 @@ class HttpAnswer(UpstreamAnswer):
         """Return the whole body; raises UpstreamFailed, also when it is longer than is allowed."""
         parts: list[bytes] = []
         size = 0
-        while part := await self.read_some():
+        while True:
+            part = None if self._is_closed else self._connection.read()
+            if part is None:
+                part = await self.read_some()
+            if not part:
+                break
             parts.append(part)
             size += len(part)
             if size > self._size_bytes_max:
@@ -120,9 +125,9 @@ class HttpAnswer(UpstreamAnswer):
             self._connection.close()
         self._pool.give_back(self._origin, self._connection)
 
-    def _refuse_compressed(self) -> None:
+    def _refuse_compressed(self, encoding: str) -> None:
         """Raise for a good answer that nobody here can read; a bad one need not be read."""
-        encoding = self.headers["content-encoding"].strip().lower()
+        encoding = encoding.strip().lower()
         if encoding not in ("", "identity") and self.status < HTTPStatus.MULTIPLE_CHOICES:
             raise UpstreamFailed("nonsense", f"its answer is compressed ({encoding[:20]!r}), which was not asked for")
 
@@ -162,8 +167,8 @@ class UpstreamClient:
         # A large body leaves in pieces, so that other calls go on in between.
         pieces = pieces_of(body, _SENT_AT_ONCE_BYTES_MAX)
         head = _head(method, url, headers, body)
-        origin = Origin(url.scheme, url.raw_host or "", url.port or 0)
-        connection = await self._pool.take(origin, now + waits.connect_seconds)
+        origin = _origin(url)
+        connection = self._pool.take_idle(origin) or await self._pool.take(origin, now + waits.connect_seconds)
         answer = HttpAnswer(connection, origin, self._pool, waits, self._settings.answer_size_bytes_max)
         try:
             whole = body if pieces is None and isinstance(body, bytes) else b""
@@ -180,13 +185,18 @@ class UpstreamClient:
         self._pool.close()
 
 
+@lru_cache(maxsize=_ORIGINS_REMEMBERED_MAX)
+def _origin(url: URL) -> Origin:
+    return Origin(url.scheme, url.raw_host or "", url.port or 0)
+
+
 _CHUNKED: Final = b"\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def _head(method: str, url: URL, headers: CIMultiDict[str], body: Body) -> bytes:
     """Return the head of a request (RFC 9112, section 3); raises ValueError where a value has a line break in it."""
     lines = [f"{method} {url.raw_path_qs} HTTP/1.1", f"Host: {url.host_port_subcomponent}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += map(": ".join, headers.items())
     if isinstance(body, bytes) or (body is None and method not in _WITHOUT_BODY):
         lines.append(f"Content-Length: {len(body or b'')}")
     elif body is not None and "content-length" not in headers:

@@ -55,6 +55,13 @@ class Pool:
         self._names: dict[Origin, _Name] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
+    def take_idle(self, origin: Origin) -> Connection | None:
+        """Return a connection as `take` does if one is idle; None, and none is taken, if not."""
+        connection = self._find_idle(origin) if self._free else None
+        if connection is not None:
+            self._free -= 1
+        return connection
+
     async def take(self, origin: Origin, until: float) -> Connection:
         """Return a connection on which nothing is asked, to be given back once; waits *until*, by the loop's clock.
 
