@@ -254,7 +254,8 @@ class BudgetService:
             entries = [entry for entry in entries if entry.outcome != "cached"]
             if not entries:
                 return
-        answers = {entry.id: self._answers[entry.id] for entry in entries if entry.id in self._answers}
+        kept = self._answers  # of hardly any call
+        answers = {entry.id: kept[entry.id] for entry in entries if entry.id in kept} if kept else {}
         withholds = self._settings.withhold_estimates
         remembered = {entry.id: Hold(entry.ceiling_nano, entry.budget_window_ids) for entry in entries}
         to_write, moves = settle(entries, remembered, {}, withholds_estimates=withholds)
@@ -267,8 +268,8 @@ class BudgetService:
             written = await self._ledger.written(connection, missing) if missing else {}
             to_write, moves = settle(entries, taken, written, withholds_estimates=withholds)
             await windows_repository.move(connection, moves)
-            kept = {entry_id: answer for entry_id, answer in answers.items() if entry_id in taken}
-            await self._idempotency.store(connection, kept)
+            claimed = {entry_id: answer for entry_id, answer in answers.items() if entry_id in taken}
+            await self._idempotency.store(connection, claimed)
             await self._ledger.write(connection, to_write)
 
 

@@ -56,9 +56,11 @@ class GroupCommit(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, future))
+        if self._is_due:  # the runner is about to come for it
+            return future
         if not within_seconds:
             self.hurry()
-        elif not self._is_due and self._due_later is None:
+        elif self._due_later is None:
             self._due_later = loop.call_later(within_seconds, self.hurry)
         return future
 

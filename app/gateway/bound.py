@@ -4,7 +4,8 @@ https://platform.openai.com/docs/api-reference/chat/create
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 import orjson
 
@@ -29,7 +30,8 @@ CACHE_TTL_DEFAULT: Final = "30m"
 _NOTHING: Final = Usage()
 
 
-class _Media(NamedTuple):
+@dataclass(slots=True)
+class _Media:
     """What the messages hold apart from text."""
 
     images: int = 0

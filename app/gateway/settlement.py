@@ -1,6 +1,7 @@
 """Ends an attempt at an upstream: the one ledger entry that says how, and what it counts in its limits."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
@@ -175,9 +176,9 @@ class Settlement:
     def _charge_of(self, attempt: Attempt, ending: Ending, usage: Usage, *, at_ceiling: bool) -> Charge:
         charge = _FREE if ending == "released" else self._charge(attempt, usage)
         if at_ceiling:
-            return charge._replace(cost=attempt.ceiling_nano, flags=(*charge.flags, AT_CEILING))
+            return replace(charge, cost=attempt.ceiling_nano, flags=(*charge.flags, AT_CEILING))
         if ending == "estimated" and charge.price is not None:  # no more than the call can have cost
-            return charge._replace(cost=min(charge.cost, attempt.ceiling_nano))
+            return replace(charge, cost=min(charge.cost, attempt.ceiling_nano))
         return charge
 
     def _charge(self, attempt: Attempt, usage: Usage) -> Charge:

@@ -1,7 +1,7 @@
 """What calls use of what can be limited, and how much of it counts in one limit. Pure."""
 
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 Counts = Literal[
     "requests",
@@ -21,7 +21,8 @@ OUTPUTS: Final[frozenset[Counts]] = frozenset({"tokens", "output_tokens"})
 _BYTES_PER_MEGABYTE: Final = 1_000_000
 
 
-class Amounts(NamedTuple):
+@dataclass(slots=True)
+class Amounts:
     """What one call uses."""
 
     requests: int = 1

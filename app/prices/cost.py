@@ -1,7 +1,8 @@
 """The only cost arithmetic in Weir: what a call cost, and what it can cost at most. Pure, exact integers, no float."""
 
+from dataclasses import dataclass
 from operator import mul
-from typing import Final, NamedTuple
+from typing import Final
 
 from app.core.money import Nano
 from app.prices.book import Price
@@ -30,7 +31,8 @@ def cost(price: Price, usage: Usage) -> Nano:
     return _nano(price, 60 * per_million + usage.audio_seconds * rates.audio_minutes)
 
 
-class CeilingLine(NamedTuple):
+@dataclass(slots=True)
+class CeilingLine:
     """The most that a call can cost, which grows with its output tokens along a straight line."""
 
     price: Price

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -27,7 +28,8 @@ PRICES_CHANGED: Final = repository.CHANNEL
 _SHIPPED: Final = Path(__file__).with_name("prices.json")
 
 
-class Charge(NamedTuple):
+@dataclass(slots=True)
+class Charge:
     """What a call costs, by which price (None when the model has none), and what a person should know about it."""
 
     cost: Nano

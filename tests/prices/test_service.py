@@ -11,9 +11,10 @@ from structlog.testing import capture_logs
 from app.core import schema
 from app.core.db import Database
 from app.core.health import Dependency
+from app.core.money import Nano
 from app.first_run import open_database
 from app.prices.price_file import parse_prices
-from app.prices.service import _SHIPPED, PriceService
+from app.prices.service import _SHIPPED, Charge, PriceService
 from app.prices.usage import Usage
 from app.settings import Settings
 from tests.fixtures.waiting import until
@@ -50,7 +51,7 @@ async def load(prices: PriceService, *rows: dict[str, Any]) -> None:
 def test_without_a_book_nothing_has_a_price(db: Database) -> None:
     charge = PriceService(db).charge(("gpt-4o-mini",), None, MILLION, NOW)
 
-    assert charge == (0, None, ("model_not_priced",))
+    assert charge == Charge(Nano(0), None, ("model_not_priced",))
 
 
 async def test_the_shipped_prices_are_there_once_they_were_seeded(prices: PriceService) -> None:
@@ -79,7 +80,7 @@ async def test_a_call_is_charged_by_the_model_that_answered_and_else_by_the_one_
 async def test_a_model_without_a_price_costs_nothing_and_says_so(prices: PriceService) -> None:
     await load(prices, row("test-a"))
 
-    assert prices.charge(("test-b", "test-c"), None, MILLION, NOW) == (0, None, ("model_not_priced",))
+    assert prices.charge(("test-b", "test-c"), None, MILLION, NOW) == Charge(Nano(0), None, ("model_not_priced",))
 
 
 async def test_a_price_that_is_not_yet_valid_is_none(prices: PriceService) -> None:

@@ -7,7 +7,7 @@ billed without being one, such as a response in a realtime session, is only `Cha
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import orjson
 
@@ -57,7 +57,8 @@ class MeteredRequest:
         return self.body if self.form is None else self.body.replace(self.form.boundary, b"")
 
 
-class Answered(NamedTuple):
+@dataclass(slots=True)
+class Answered:
     """What a plain answer says."""
 
     usage: Usage | None
@@ -72,7 +73,8 @@ class Answered(NamedTuple):
     """The upstream goes on working, and says later what that used."""
 
 
-class Whole(NamedTuple):
+@dataclass(slots=True)
+class Whole:
     """A whole answer of status 200, or another that is no error."""
 
     request: MeteredRequest
