@@ -1,5 +1,6 @@
 """Traces to an OpenTelemetry collector. A span must never hold a prompt, a key or a query string."""
 
+import os
 from collections.abc import Generator, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
@@ -17,7 +18,6 @@ with without("psutil"):  # for the name of the account that Weir runs in: 1 MiB
     from opentelemetry.sdk.resources import SERVICE_NAME, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
     from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
     from opentelemetry.semconv.attributes.http_attributes import (
@@ -33,7 +33,8 @@ _TRACES_PATH: Final = "/v1/traces"
 _EXPORT_TIMEOUT_SECONDS: Final = 5
 _SERVER_ERROR: Final = 500
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
-_IDS: Final = RandomIdGenerator()
+_IDS_BYTES: Final = 16 + 8
+"""Of a trace's id and a span's (https://www.w3.org/TR/trace-context/#traceparent-header-field-values)."""
 
 
 class OtlpTracer(Tracer):
@@ -61,10 +62,11 @@ class OtlpTracer(Tracer):
         }
         parent = _PROPAGATOR.extract(carrier) if carrier else Context()
         has_parent = bool(carrier) and trace.get_current_span(parent).get_span_context().is_valid
-        trace_id = _IDS.generate_trace_id()
-        if not has_parent and trace_id & TraceIdRatioBased.TRACE_ID_LIMIT >= self._bound:
+        ids = os.urandom(_IDS_BYTES)
+        if not has_parent and int.from_bytes(ids[8:16]) >= self._bound:
             # What the objects for a call that nobody reads about would come to, written at once.
-            call.span = f"00-{trace_id:032x}-{_IDS.generate_span_id():016x}-00"
+            text = ids.hex()
+            call.span = f"00-{text[:32]}-{text[32:]}-00"
             return
         span = self._tracer.start_span(call.method, parent, SpanKind.SERVER)
         if span.is_recording():

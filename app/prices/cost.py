@@ -33,27 +33,29 @@ def cost(price: Price, usage: Usage) -> Nano:
 
 @dataclass(slots=True)
 class CeilingLine:
-    """The most that a call can cost, which grows with its output tokens along a straight line."""
+    """The most that a call can cost: it grows along a straight line with the output tokens of each of its choices."""
 
     price: Price
     without_output: int
-    """What all but the output costs, in nano-dollars times `_PER`; and for each of its tokens, likewise:"""
+    """What all but that output costs, in nano-dollars times `_PER`; and for each of its tokens, likewise:"""
     per_output_token: int
 
     def at(self, output_tokens: int) -> Nano:
-        """Return the ceiling of a call with so many output tokens, of all its choices together."""
+        """Return the ceiling of a call with so many output tokens for each choice."""
         return _nano(self.price, self.without_output + self.per_output_token * output_tokens)
 
     def output_tokens_within(self, limit: Nano, most: int) -> int:
-        """Return with how many output tokens the ceiling is at most *limit*: no more than *most*."""
+        """Return with how many output tokens for each choice the ceiling is at most *limit*: no more than *most*."""
         spare = (limit - self.price.per_request) * _PER - self.without_output
         if spare < 0:
             return 0
         return min(most, spare // self.per_output_token) if self.per_output_token else most
 
 
-def ceiling_line(price: Price, bound: Usage) -> CeilingLine:
+def ceiling_line(price: Price, bound: Usage, *, choices: int = 1, predicted_tokens: int = 0) -> CeilingLine:
     """Return the most that a call can cost whose usage is consistent and in no count but the output's above *bound*.
+
+    Each of its *choices* is billed for *predicted_tokens* of output more than it generates.
 
     Input may turn out to be cached or written to the cache whatever *bound* says; but audio, images and writes for
     twelve hours are only expected where *bound* has some.
@@ -79,7 +81,9 @@ def ceiling_line(price: Price, bound: Usage) -> CeilingLine:
         + image * max(text_rate, rates.input_image, rates.cached_input_image)
         + sum(map(mul, _units(bound), rates[len(TOKEN_DIMENSIONS) :]))
     )
-    return CeilingLine(price, 60 * per_million + bound.audio_seconds * rates.audio_minutes, 60 * output_rate)
+    per_output_token = 60 * output_rate * choices
+    without_output = 60 * per_million + bound.audio_seconds * rates.audio_minutes + per_output_token * predicted_tokens
+    return CeilingLine(price, without_output, per_output_token)
 
 
 def _nano(price: Price, sixtieths: int) -> Nano:

@@ -76,6 +76,7 @@ class Ceiling(NamedTuple):
 
 _NOTHING: Final = Nano(0)
 _NONE: Final = Ceiling(_NOTHING, None)
+_NO_UNITS: Final = Usage()
 
 
 class PriceService(Snapshot):
@@ -138,7 +139,12 @@ class PriceService(Snapshot):
         if bound.is_unpriced:
             return Ceilings((), bound)
         found = self._book.find_possible(model, service_tier, at)
-        return Ceilings([ceiling_line(price, _most(price, bound)) for price in found], bound)
+        choices, predicted_tokens = bound.choices, bound.predicted_tokens
+        lines = [
+            ceiling_line(price, _most(price, bound), choices=choices, predicted_tokens=predicted_tokens)
+            for price in found
+        ]
+        return Ceilings(lines, bound)
 
     def charge(self, models: tuple[str, ...], service_tier: str | None, usage: Usage, at: datetime) -> Charge:
         """Return what *usage* costs at the price that `Book.find_first` has for *models* at *at*.
@@ -168,8 +174,7 @@ class Ceilings:
 
     def with_maximum(self, output_tokens: int) -> Nano:
         """Return the ceiling with a maximum of *output_tokens* for each choice."""
-        total = _total(output_tokens, self._bound)
-        return min(NANO_MAX, max([line.at(total) for line in self._lines] or [_NOTHING]))
+        return min(NANO_MAX, max([line.at(output_tokens) for line in self._lines] or [_NOTHING]))
 
     def output_tokens_within(self, limit: Nano) -> int:
         """Return the most output tokens, for each choice, with which the ceiling is at most *limit*.
@@ -179,24 +184,16 @@ class Ceilings:
         bound = self._bound
         if not self._lines:
             return _output_tokens(None, bound)
-        totals = [
-            line.output_tokens_within(limit, _total(_output_tokens(line.price, bound), bound)) for line in self._lines
-        ]
-        return max(0, min(totals) // bound.choices - bound.predicted_tokens)
+        return min([line.output_tokens_within(limit, _output_tokens(line.price, bound)) for line in self._lines])
 
     def _at(self, line: CeilingLine, output_tokens: int) -> Ceiling:
-        return Ceiling(min(NANO_MAX, line.at(_total(output_tokens, self._bound))), line.price.id)
+        return Ceiling(min(NANO_MAX, line.at(output_tokens)), line.price.id)
 
 
 def _output_tokens(price: Price | None, bound: Bound) -> int:
     if bound.output_tokens is not None:
         return bound.output_tokens
     return (price.output_tokens_max if price else None) or OUTPUT_TOKENS_DEFAULT
-
-
-def _total(output_tokens: int, bound: Bound) -> int:
-    """Return the output tokens of all choices, with *output_tokens* as the maximum of each."""
-    return max(0, bound.choices * (output_tokens + bound.predicted_tokens))
 
 
 def _most(price: Price, bound: Bound) -> Usage:
@@ -206,14 +203,15 @@ def _most(price: Price, bound: Bound) -> Usage:
     """
     input_tokens = bound.inputs * CONTEXT_TOKENS_DEFAULT if bound.fills_context else bound.input_tokens
     input_tokens = min(input_tokens, bound.inputs * (price.context_tokens_max or input_tokens))
-    return bound.units._replace(
-        input_tokens=input_tokens,
-        cache_write_12h_tokens=input_tokens if bound.keeps_cache else 0,
-        input_audio_tokens=input_tokens if bound.hears else 0,
-        input_image_tokens=input_tokens if bound.sees else 0,
-        output_audio_tokens=1 if bound.speaks else 0,
-        output_image_tokens=1 if bound.draws else 0,
-    )
+    tokens = {
+        "input_tokens": input_tokens,
+        "cache_write_12h_tokens": input_tokens if bound.keeps_cache else 0,
+        "input_audio_tokens": input_tokens if bound.hears else 0,
+        "input_image_tokens": input_tokens if bound.sees else 0,
+        "output_audio_tokens": 1 if bound.speaks else 0,
+        "output_image_tokens": 1 if bound.draws else 0,
+    }
+    return Usage(**tokens) if bound.units == _NO_UNITS else bound.units._replace(**tokens)
 
 
 def _read(price_id: str, document: dict[str, Any]) -> Price:
