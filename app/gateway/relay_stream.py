@@ -56,7 +56,7 @@ async def _relay(
     try:
         while data != b"":
             if data and (piece := stream.feed(data)):
-                if stored := stream.take_stored():
+                if stream.stored and (stored := stream.take_stored()):
                     await settlement.keep(attempt, stored)
                 yield attempt.recorded(piece)
                 spoke_at = monotonic_seconds()

@@ -22,6 +22,7 @@ _RELAYED_BYTES_MAX: Final = 16_384
 _PACKED_MAX: Final = 4
 _DONE: Final = b"[DONE]"
 _PACKED_BYTES_MAX: Final = 32_768
+_PACKING_MEMORY_LEVEL: Final = 5
 
 
 class StoredObject(NamedTuple):
@@ -148,7 +149,7 @@ class EventStream(ABC):
         if len(self._relayed) > _PACKED_BYTES_MAX or len(self._packed) == _PACKED_MAX:
             self._count_relayed()
         else:
-            self._packed.append(zlib.compress(self._relayed, 1))
+            self._packed.append(_packed(self._relayed))
             self._relayed.clear()
 
     def _count_relayed(self) -> None:
@@ -159,6 +160,12 @@ class EventStream(ABC):
                     self._counted_tokens += self.tokens_of(document)
         self._packed.clear()
         self._relayed.clear()
+
+
+def _packed(relayed: bytearray) -> bytes:
+    """Return *relayed*, small, as fast as zlib can: to clear its usual tables takes longer than to use them."""
+    packer = zlib.compressobj(level=1, memLevel=_PACKING_MEMORY_LEVEL)
+    return packer.compress(relayed) + packer.flush()
 
 
 def _events(block: bytes) -> list[bytes]:

@@ -14,7 +14,11 @@ from app.gateway.usage import chat_usage, generated_tokens, objects
 class ChatStream(EventStream):
     """A chat completion stream. The usage chunk is held back when *hide_usage*, as the caller did not ask for it."""
 
-    NOTABLE = (re.compile(rb'"(?:usage|error)"\s*:\s*[{"]'), re.compile(rb"\[DONE\]"))
+    NOTABLE: tuple[re.Pattern[bytes], ...] = (
+        re.compile(rb'usage"\s*:\s*[{"]'),
+        re.compile(rb'error"\s*:\s*[{"]'),
+        re.compile(rb"\[DONE\]"),
+    )
     END = re.compile(rb"^data: ?\[DONE\]", re.MULTILINE)
 
     def __init__(self, *, hide_usage: bool) -> None:
@@ -46,7 +50,7 @@ class ChatStream(EventStream):
 class StoredChatStream(ChatStream):
     """The same of a completion that the upstream keeps: events are looked at until one has said what it is called."""
 
-    NOTABLE = (re.compile(rb'"(?:id|usage|error)"\s*:\s*[{"]'), re.compile(rb"\[DONE\]"))
+    NOTABLE: tuple[re.Pattern[bytes], ...] = (re.compile(rb'"(?:id|usage|error)"\s*:\s*[{"]'), re.compile(rb"\[DONE\]"))
 
     def learn(self, document: dict[str, Any]) -> bool:
         """Learn from an event, from the first one what the completion is called."""
