@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
-import orjson
 import structlog
 
 from app.core.clock import monotonic_seconds
@@ -82,7 +81,7 @@ class FollowUps:
     def _settle(self, attempt: Attempt, response: dict[str, Any]) -> None:
         attempt.answered_model = bounded_text(response.get("model"))
         attempt.service_tier = bounded_text(response.get("service_tier"))
-        usage = responses_usage(response, orjson.loads(attempt.request.body))
+        usage = responses_usage(response, attempt.request.tools)
         if usage is not None:
             self._settlement.settle(attempt, "completed", usage, HTTPStatus.OK)
         else:

@@ -1,7 +1,7 @@
 """What a response says that it used: tokens, and calls of tools that have a price of their own. Pure, suspicious."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from app.gateway.responses_bound import hosted_tools
 from app.gateway.stream import StoredObject
@@ -13,8 +13,28 @@ PENDING: Final = frozenset({"queued", "in_progress"})
 _PREVIEW: Final = "web_search_preview"
 
 
-def responses_usage(response: Mapping[str, Any], request: Mapping[str, Any]) -> Usage | None:
-    """Return what *response*, an answer to *request*, used; None when it does not say so or it cannot be true.
+class NamedTools(NamedTuple):
+    """What a request says of its tools that decides about what calls of them cost."""
+
+    are_previews: bool = False
+    """Its searches of the web are billed as the `web_search_preview` tools are."""
+    containers: frozenset[str] = frozenset()
+    """Ids of the containers that it names: they were there before, and containers cost when they are made."""
+
+
+NO_TOOLS: Final = NamedTools()
+
+
+def named_tools(request: Mapping[str, Any]) -> NamedTools:
+    """Return what the document *request* says of its tools."""
+    are_previews = any(kind.startswith(_PREVIEW) for kind in hosted_tools(request).kinds)
+    tools = objects(request.get("tools"))
+    named = [tool.get("container") for tool in tools]
+    return NamedTools(are_previews, frozenset(name for name in named if isinstance(name, str)) | containers_of(tools))
+
+
+def responses_usage(response: Mapping[str, Any], tools: NamedTools) -> Usage | None:
+    """Return what *response* used, whose request names *tools*; None when it does not say so or it cannot be true.
 
     https://platform.openai.com/docs/api-reference/responses/object (usage, output)
     """
@@ -34,24 +54,21 @@ def responses_usage(response: Mapping[str, Any], request: Mapping[str, Any]) -> 
         "reasoning_tokens": detail(written, "reasoning_tokens"),
         "output_audio_tokens": detail(written, "audio_tokens"),
     }
-    return usage_of(counts, tools_usage(response, request))
+    return usage_of(counts, tools_usage(response, tools))
 
 
-def tools_usage(response: Mapping[str, Any], request: Mapping[str, Any]) -> Usage:
-    """Return the calls of tools in *response* that are paid for one by one.
-
-    A container costs when it is made: one that *request* names was there before.
-    """
+def tools_usage(response: Mapping[str, Any], tools: NamedTools) -> Usage:
+    """Return the calls of *tools* in *response* that are paid for one by one."""
     output = objects(response.get("output"))
     kinds = [item.get("type") for item in output]
     searches = sum(_is_search(item) for item in output)
-    previews = searches if any(kind.startswith(_PREVIEW) for kind in hosted_tools(request).kinds) else 0
+    previews = searches if tools.are_previews else 0
     return Usage(
         images=kinds.count("image_generation_call"),
         web_searches=searches - previews,
         web_search_previews=previews,
         file_searches=kinds.count("file_search_call"),
-        code_interpreter_sessions=len(containers_of(output) - _named_containers(request)),
+        code_interpreter_sessions=len(containers_of(output) - tools.containers),
     )
 
 
@@ -91,9 +108,3 @@ def _is_search(item: Mapping[str, Any]) -> bool:
     action = item.get("action")
     kind = action.get("type", "search") if isinstance(action, dict) else "search"
     return item.get("type") == "web_search_call" and kind == "search"
-
-
-def _named_containers(request: Mapping[str, Any]) -> set[str]:
-    tools = objects(request.get("tools"))
-    named = [tool.get("container") for tool in tools]
-    return {name for name in named if isinstance(name, str)} | containers_of(tools)

@@ -16,7 +16,7 @@ from app.gateway.body import json_object
 from app.gateway.custody_service import Custody
 from app.gateway.operations.responses_stream import ResponsesStream
 from app.gateway.owned_page import PageQuery, PageScan
-from app.gateway.responses_usage import stored_objects
+from app.gateway.responses_usage import NO_TOOLS, stored_objects
 from app.gateway.stream import BrokenStream, StoredObject
 from app.gateway.usage import objects
 from app.keys.caller import Caller
@@ -140,7 +140,7 @@ async def _read_all(answer: UpstreamAnswer, name: str) -> bytes:
 
 async def _relay(answer: UpstreamAnswer, name: str, context: CallContext) -> AsyncGenerator[bytes, None]:
     """Yield the events of a response that was made before; a stream that breaks ends with an error."""
-    stream = ResponsesStream({}, stores=True)
+    stream = ResponsesStream(NO_TOOLS, stores=True)
     try:
         while data := await answer.read_some():
             if piece := stream.feed(data):

@@ -12,6 +12,7 @@ from typing import ClassVar
 import orjson
 
 from app.gateway.multipart import Form
+from app.gateway.responses_usage import NO_TOOLS, NamedTools
 from app.gateway.splice import replace_member
 from app.gateway.stream import EventStream, StoredObject
 from app.prices.service import Bound
@@ -48,6 +49,8 @@ class MeteredRequest:
     sound_bytes: int = 0
     variants: tuple[str, ...] = ()
     """What of its model it asks for, in the words of prices: of `dall-e-3/hd/1792x1024` it is `hd/1792x1024`."""
+    tools: NamedTools = NO_TOOLS
+    """What it says of the tools that its answer may have used."""
     output_tokens_expected: int | None = None
     """For limits, where `bound` has many more than are likely."""
 

@@ -8,7 +8,15 @@ from typing import Any, Final
 
 import orjson
 
-from app.gateway.body import find_model, find_whole_number, json_object, optional, read_object, refuse_ambiguous
+from app.gateway.body import (
+    find_model,
+    find_whole_number,
+    json_object,
+    may_hide_names,
+    optional,
+    read_object,
+    refuse_ambiguous,
+)
 from app.gateway.operations.operation import Answered, MeteredRequest, Operation, Whole
 from app.gateway.operations.responses_stream import ResponsesStream
 from app.gateway.references import references_of, refuse_repeated
@@ -18,7 +26,7 @@ from app.gateway.responses_bound import (
     hosted_tools,
     responses_bound,
 )
-from app.gateway.responses_usage import PENDING, output_tokens, responses_usage, stored_objects
+from app.gateway.responses_usage import PENDING, named_tools, output_tokens, responses_usage, stored_objects
 from app.gateway.splice import replace_member
 from app.gateway.usage import input_tokens
 from app.prices.service import Bound
@@ -77,11 +85,13 @@ class Responses(Operation):
             stores=optional(document, "store", bool) is not False,
             is_background=bool(optional(document, "background", bool)),
             references=references_of(document),
+            tools=named_tools(document),
         )
 
     def capped(self, body: bytes, output_tokens: int) -> bytes:
         """Return *body* with *output_tokens* as its maximum, and one for its calls of tools if it names none."""
-        document = orjson.loads(body)
+        may_run_tools = may_hide_names(body) or b'"tools"' in body or b'"prompt"' in body
+        document = orjson.loads(body) if may_run_tools else {}
         if not document.get("max_tool_calls") and hosted_tools(document).are_there:
             body = replace_member(body, "max_tool_calls", b"%d" % TOOL_CALLS_DEFAULT)
         return replace_member(body, "max_output_tokens", b"%d" % output_tokens)
@@ -98,7 +108,7 @@ class Responses(Operation):
         response = json_object(whole.body)
         if response is None:
             return None
-        usage = responses_usage(response, orjson.loads(whole.request.body))
+        usage = responses_usage(response, whole.request.tools)
         return Answered(
             usage,
             response.get("model"),
@@ -110,7 +120,7 @@ class Responses(Operation):
 
     def stream(self, request: MeteredRequest) -> ResponsesStream:
         """Return what meters its stream of events."""
-        return ResponsesStream(orjson.loads(request.body), stores=request.stores)
+        return ResponsesStream(request.tools, stores=request.stores)
 
 
 def tokens_sent(document: Mapping[str, Any]) -> int:

@@ -4,12 +4,11 @@ https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
 
-from app.gateway.responses_usage import responses_usage, stored_objects
+from app.gateway.responses_usage import NamedTools, responses_usage, stored_objects
 from app.gateway.stream import EventStream
 from app.gateway.usage import text_tokens
 
@@ -23,14 +22,14 @@ _NUMBER: Final = re.compile(_NUMBER_NAME + rb"\s*:\s*([0-9]{1,9})")
 
 
 class ResponsesStream(EventStream):
-    """A stream that answers *request*; when it *stores*, the response and its items are kept upstream."""
+    """A stream that answers a request with *tools*; when it *stores*, the response and its items are kept upstream."""
 
     NOTABLE = (re.compile(_NAME % _NAMED, re.MULTILINE), re.compile(_DATA % _NAMED))
     END = re.compile(rb"^%b|^%b" % (_NAME % _LAST, _DATA % _LAST), re.MULTILINE)
 
-    def __init__(self, request: Mapping[str, Any], *, stores: bool) -> None:
+    def __init__(self, tools: NamedTools, *, stores: bool) -> None:
         super().__init__()
-        self._request = request
+        self._tools = tools
         self._stores = stores
         self._number = -1
 
@@ -52,7 +51,7 @@ class ResponsesStream(EventStream):
         if isinstance(response, dict):
             self.answered_model = response.get("model") or self.answered_model
             self.service_tier = response.get("service_tier") or self.service_tier
-            self.usage = responses_usage(response, self._request) or self.usage
+            self.usage = responses_usage(response, self._tools) or self.usage
             self.stored += [each for each in stored_objects(response, stores=self._stores) if each not in self.stored]
         return True
 

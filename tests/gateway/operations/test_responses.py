@@ -10,7 +10,7 @@ from app.gateway.operations.operation import MeteredRequest, Whole
 from app.gateway.operations.responses import Responses
 from app.gateway.operations.responses_more import Compact, InputTokens
 from app.gateway.responses_bound import hosted_tools
-from app.gateway.responses_usage import output_tokens, responses_usage
+from app.gateway.responses_usage import NO_TOOLS, output_tokens, responses_usage
 from app.gateway.stream import StoredObject
 from app.prices.service import Bound
 from app.prices.usage import Usage
@@ -207,6 +207,8 @@ def test_maxima_are_put_where_there_are_none() -> None:
     assert (capped["max_output_tokens"], capped["max_tool_calls"]) == (99, 8)
     kept = orjson.loads(RESPONSES.capped(body_of(tools=[{"type": "mcp"}], max_tool_calls=1), 99))
     assert kept["max_tool_calls"] == 1
+    hidden = body_of(tools=[{"type": "mcp"}]).replace(b"tools", b"\\u0074ools")
+    assert orjson.loads(RESPONSES.capped(hidden, 99))["max_tool_calls"] == 8
 
 
 @pytest.mark.parametrize(("ttl", "keeps"), [("12h", True), ("30m", False), (None, False)])
@@ -360,7 +362,7 @@ def test_an_answer_tells_its_tokens_and_its_calls_of_tools() -> None:
     assert {each.id for each in answered.stored if each.kind == "container"} == {"cntr_1", "cntr_2", "cntr_own"}
     assert StoredObject("resp_1", "response") in answered.stored
     assert StoredObject("ws_1", "item") in answered.stored
-    previewed = responses_usage(response, {"tools": [{"type": "web_search_preview"}]})
+    previewed = responses_usage(response, read(tools=[{"type": "web_search_preview"}]).tools)
     assert previewed is not None
     assert (previewed.web_searches, previewed.web_search_previews) == (0, 2)
 
@@ -380,7 +382,7 @@ def test_of_a_response_that_is_not_stored_only_its_containers_stay() -> None:
     ids=str,
 )
 def test_usage_that_cannot_be_true_is_none(usage: Any) -> None:
-    assert responses_usage({"usage": usage}, {}) is None
+    assert responses_usage({"usage": usage}, NO_TOOLS) is None
     text = {"type": "message", "content": [{"type": "output_text", "text": "abcdefgh"}]}
     call = {"type": "function_call", "arguments": "{}"}
     answered = RESPONSES.answered(Whole(read(), orjson.dumps({"usage": usage, "output": [text, call]}), ""))
