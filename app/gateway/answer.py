@@ -1,6 +1,6 @@
 """What comes in with a call beside its body, and what its caller gets: a body, or a generator of the pieces of one."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,6 +31,10 @@ class Inbound:
         return [value.decode("latin-1") for key, value in self.headers if key == raw_name]
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Answer:
     """An answer on its way to the caller; a generator in `body` must be started and closed by whoever sends it."""
@@ -40,6 +44,8 @@ class Answer:
     body: bytes | AsyncGenerator[bytes, None]
     error_code: str | None = None
     """Of an answer that is an error."""
+    has_ended: Callable[[], bool] = _never
+    """Tells whether the piece that the generator has just yielded is the last, if that can be known by then."""
 
 
 def lasting(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -105,10 +105,13 @@ async def send_answer(answer: Answer, send: Send) -> None:
         # The first piece before the head: from here on, whatever happens closes the generator, and so settles.
         first = await anext(pieces, b"")
         await send(start)
-        await send({"type": "http.response.body", "body": first, "more_body": True})
+        goes_on = not answer.has_ended()
+        await send({"type": "http.response.body", "body": first, "more_body": goes_on})
         async for piece in pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+            goes_on = not answer.has_ended()
+            await send({"type": "http.response.body", "body": piece, "more_body": goes_on})
+        if goes_on:
+            await send({"type": "http.response.body", "body": b""})
     finally:
         await pieces.aclose()
 

@@ -102,6 +102,11 @@ class EventStream(ABC):
         """Return what is left to relay when the upstream has ended: its end counts without the empty line too."""
         return self.feed(b"\n\n") if self.END.search(self._pending) else b""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be relayed, if the upstream has sent everything."""
+        return self.is_done and not self._pending
+
     def take_stored(self) -> Sequence[StoredObject]:
         """Return what of `stored` was not returned before."""
         taken = self._stored_taken

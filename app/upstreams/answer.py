@@ -14,6 +14,10 @@ class UpstreamAnswer(Protocol):
     raw_headers: Sequence[tuple[bytes, bytes]]
     """As they came, in order, repeated ones too; names in lower case."""
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the whole body has come, and was read: then all that is left to read is its end."""
+
     def read_some(self) -> Awaitable[bytes]:
         """Return the next bytes of the body, b"" at its end; raises UpstreamFailed."""
 

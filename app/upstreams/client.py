@@ -72,6 +72,11 @@ class HttpAnswer(UpstreamAnswer):
         if (encoding := self.headers.get("content-encoding")) is not None:
             self._refuse_compressed(encoding)
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the whole body has come, and was read: then all that is left to read is its end."""
+        return not self._is_closed and self._connection.is_read
+
     def read_some(self) -> Awaitable[bytes]:
         """Return the next bytes of the body, b"" at its end; raises UpstreamFailed."""
         return cast("Awaitable[bytes]", self.read_soon(math.inf))  # never None: nobody waits for so long

@@ -61,6 +61,11 @@ class Connection(asyncio.Protocol):
         """Whether another request may be sent here: the last answer came whole, and the upstream stays."""
         return self.is_ended and self._is_kept and not self._is_paused and not self._transport.is_closing()
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the whole answer has come, and nobody has anything of it left to read."""
+        return self.is_ended and not self._pieces
+
     def send(self, data: bytes, *, has_body: bool = True) -> None:
         """Begin a request with *data*; *has_body* is False where its answer has no body, whatever its head says."""
         self._begin(has_body=has_body)

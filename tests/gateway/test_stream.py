@@ -70,6 +70,13 @@ STREAMS = {
 }
 
 
+def test_a_stream_is_over_once_nothing_of_it_waits_to_be_relayed() -> None:
+    stream = ChatStream(hide_usage=False)
+    assert (stream.feed(content("a")), stream.is_over) == (content("a"), False)
+    assert (stream.feed(DONE + b": more"), stream.is_over) == (DONE, False)
+    assert (stream.feed(b"\n\n"), stream.is_over) == (b": more\n\n", True)
+
+
 @pytest.mark.parametrize("hide_usage", [True, False])
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_cut_at_any_byte_is_relayed_and_understood_alike(name: str, hide_usage: bool) -> None:

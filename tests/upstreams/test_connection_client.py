@@ -112,6 +112,17 @@ async def test_only_a_connection_that_stands_where_it_should_is_used_again(
         assert len(upstream.connections) == connections
 
 
+async def test_an_answer_is_read_once_nothing_but_its_end_is_left(client: UpstreamClient) -> None:
+    async with serving(OK, OK.replace(b"length: 2", b"length: 3")) as upstream:
+        with await client.send("GET", upstream.url, HEADERS, None) as answer:
+            found = [(answer.is_read, await answer.read_some()) for _ in range(2)]
+        # And not once it is closed, whatever becomes of its connection then.
+        assert (found, answer.is_read) == ([(False, b"ok"), (True, b"")], False)
+        with await client.send("GET", upstream.url, HEADERS, None) as answer:
+            assert await answer.read_some() == b"ok"
+            assert not answer.is_read
+
+
 async def test_an_answer_without_a_length_ends_with_its_connection(client: UpstreamClient) -> None:
     async with serving(b"HTTP/1.1 200 OK\r\n\r\nall of it") as upstream:
         assert await ask(client, upstream.url) == (200, b"all of it")
