@@ -6,11 +6,9 @@ https://platform.openai.com/docs/api-reference/images
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import orjson
-
 from app.errors import MissingParameter
 from app.gateway.body import find_model, json_object, optional, read_object, refuse_ambiguous, required
-from app.gateway.image_bound import ImageSpec, image_bound, image_spec
+from app.gateway.image_bound import image_bound, image_spec
 from app.gateway.image_usage import image_usage
 from app.gateway.multipart import Form, is_form, read_form
 from app.gateway.operations.images_stream import ImageStream
@@ -47,7 +45,7 @@ class _Images(Operation):
         data = None if document is None else document.get("data")
         if document is None or (not isinstance(data, list) and "created" not in document):
             return None
-        tokens = self._spec(whole.request).tokens
+        tokens = whole.request.output_tokens_expected or 0
         if not isinstance(data, list):  # nobody knows what was made of what was asked for
             asked = max(1, whole.request.bound.units.images)
             usage = image_usage(document.get("usage"), asked)
@@ -61,42 +59,32 @@ class _Images(Operation):
 
     def estimated(self, request: MeteredRequest) -> Usage:
         """Return about how many tokens the text and the images in *request* are, and the images that it asks for."""
-        document = self._document(request)
-        seen = _SEEN_TOKENS * self._images_sent(document, request.form)
-        text = text_tokens((document.get("prompt") or "").encode())
-        return Usage(input_tokens=text + seen, input_image_tokens=seen, images=request.bound.units.images)
+        return Usage(
+            input_tokens=request.input_tokens,
+            input_image_tokens=request.input_image_tokens,
+            images=request.bound.units.images,
+        )
 
     def stream(self, request: MeteredRequest) -> ImageStream:
         """Return what meters its stream of images."""
-        return ImageStream(self._spec(request).tokens)
+        return ImageStream(request.output_tokens_expected or 0)
 
     def _request(self, document: dict[str, Any], model: str, body: bytes, form: Form | None) -> MeteredRequest:
         spec = image_spec(document, model)
+        prompt = optional(document, "prompt", str) or ""
+        images = _images_sent(document, form)
         return MeteredRequest(
             model=model,
-            bound=image_bound(spec, optional(document, "prompt", str) or "", self._images_sent(document, form)),
+            bound=image_bound(spec, prompt, images),
             body=body,
+            input_tokens=text_tokens(prompt.encode()) + _SEEN_TOKENS * images,
+            input_image_tokens=_SEEN_TOKENS * images,
             streamed=bool(optional(document, "stream", bool)),
             references=tuple(_file_ids(document)),
             form=form,
             output_tokens_expected=spec.tokens,
             variants=spec.variants,
         )
-
-    def _spec(self, request: MeteredRequest) -> ImageSpec:
-        return image_spec(self._document(request), request.model)
-
-    def _document(self, request: MeteredRequest) -> dict[str, Any]:
-        document: dict[str, Any] = orjson.loads(request.body) if request.form is None else request.form.read(_FIELDS)
-        return document
-
-    def _images_sent(self, document: dict[str, Any], form: Form | None) -> int:
-        """Return how many images a request has in it or names."""
-        if form is not None:
-            return sum(part.is_file for part in form.parts)
-        images = document.get("images")
-        overlays = sum(document.get(name) is not None for name in _OVERLAYS)
-        return (len(images) if isinstance(images, list) else 0) + overlays
 
 
 class ImageGenerations(_Images):
@@ -140,6 +128,15 @@ class ImageVariations(_Images):
         """Return the request in *body*; raises a Refusal that says what is wrong with it and where."""
         form, document = _read_form(body, headers)
         return self._request(document, find_model(document, _DALL_E), body, form)
+
+
+def _images_sent(document: dict[str, Any], form: Form | None) -> int:
+    """Return how many images a request has in it or names."""
+    if form is not None:
+        return sum(part.is_file for part in form.parts)
+    images = document.get("images")
+    overlays = sum(document.get(name) is not None for name in _OVERLAYS)
+    return (len(images) if isinstance(images, list) else 0) + overlays
 
 
 def _file_ids(document: Mapping[str, Any]) -> Iterator[str]:

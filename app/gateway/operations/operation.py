@@ -30,6 +30,8 @@ class MeteredRequest:
     """What goes upstream: the caller's bytes, unless something had to be asked for."""
     input_tokens: int = 0
     """About how many it sends, by our own count: for limits, and for an answer that does not say what was used."""
+    input_image_tokens: int = 0
+    """Those of them that are images, where that is known."""
     streamed: bool = False
     hides_usage: bool = False
     """The caller did not ask for the usage in the stream; Weir did."""

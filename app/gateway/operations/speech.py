@@ -54,6 +54,7 @@ class Speech(Unread):
             model,
             bound,
             body,
+            input_tokens=text_tokens(text.encode()) + text_tokens((document.get("instructions") or "").encode()),
             streamed=document.get("stream_format") == "sse",
             output_tokens_expected=_TOKENS_PER_CHARACTER * len(text),
         )
@@ -69,9 +70,7 @@ class Speech(Unread):
 
     def estimated(self, request: MeteredRequest) -> Usage:
         """Return its characters, and about how many tokens they are."""
-        document = orjson.loads(request.body)
-        read = text_tokens(document["input"].encode()) + text_tokens((document.get("instructions") or "").encode())
-        return Usage(characters=request.bound.units.characters, input_tokens=read)
+        return Usage(characters=request.bound.units.characters, input_tokens=request.input_tokens)
 
     def stream(self, request: MeteredRequest) -> "SpeechStream":
         """Return what meters its stream of events with sound in them."""
