@@ -8,6 +8,7 @@ import openai
 import orjson
 import pytest
 
+from app.gateway.answer import Inbound
 from app.gateway.operations.chat import ChatCompletions
 from app.keys.caller import Caller
 from app.observability.context import CallContext
@@ -70,6 +71,29 @@ async def test_a_call_that_names_no_maximum_gets_one_and_is_told(weir: RunningWe
     answer = await complete(weir)
     assert answer.headers["x-weir-max-output-tokens"] == "16384"
     assert sent(weir) == {"max_completion_tokens": 16_384, **HELLO}
+
+
+class Uncappable(ChatCompletions):
+    """Finds too late that it cannot cap a request."""
+
+    def capped(self, body: bytes, output_tokens: int) -> bytes:
+        raise RuntimeError("it has no end to put a maximum before")
+
+
+async def test_a_call_that_cannot_be_capped_holds_nothing_and_is_not_sent(weir: RunningWeir) -> None:
+    await make_budget(weir, "1")
+    caller = await weir.wiring.keys.authenticate(weir.api_key)
+    request = CHAT.read(orjson.dumps(HELLO), {})
+    context = CallContext("req_capped", 0.0, "POST", "/v1/chat/completions")
+    with pytest.raises(RuntimeError, match="no end"):
+        await weir.wiring.gateway.run(caller, Uncappable(), request, Inbound([]), context)
+
+    async def is_released() -> bool:
+        return await window(weir) == (0, 0)
+
+    await until(is_released)
+    assert not weir.arrivals
+    assert not await weir.sql("SELECT 1 FROM reservations")
 
 
 async def test_a_stream_that_names_no_maximum_gets_one_too(weir: RunningWeir) -> None:

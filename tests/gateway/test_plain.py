@@ -6,7 +6,10 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from starlette.types import Receive, Scope, Send
 
+from app.core.clock import monotonic_seconds
+from app.observability.context import SCOPE_KEY, CallContext
 from app.projects.service import DEFAULT_PROJECT_ID
 from tests.fixtures.canned import CannedUpstream
 from tests.fixtures.weir import RunningWeir
@@ -278,3 +281,19 @@ async def test_a_receipt_is_seen_by_its_project_and_by_administrators_only(weir:
     assert refused.json()["error"]["message"] == missing.json()["error"]["message"].replace(
         "req_never_seen", request_id
     )
+
+
+async def test_fastapi_answers_metered_calls_as_their_short_way_does(weir: RunningWeir) -> None:
+    async def long_way(scope: Scope, receive: Receive, send: Send) -> None:
+        context = CallContext("req_long_way", monotonic_seconds(), "POST", scope["path"])
+        await weir.app.router({**scope, "app": weir.app, SCOPE_KEY: context}, receive, send)
+
+    headers = {"authorization": f"Bearer {weir.api_key}"}
+    transport = httpx.ASGITransport(long_way)
+    async with httpx.AsyncClient(transport=transport, base_url="http://weir", headers=headers) as client:
+        there = await client.post("/v1/chat/completions", json=HELLO)
+    here = await ask(weir)
+
+    assert (there.status_code, there.json()["choices"]) == (200, here.json()["choices"])
+    assert there.headers["x-weir-cost-usd"] == here.headers["x-weir-cost-usd"]
+    assert len(await weir.entries()) == 2
