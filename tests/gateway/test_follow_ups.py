@@ -85,3 +85,15 @@ async def test_what_a_weir_that_stops_was_following_is_charged_by_another(weir: 
 
     assert (entry["ending"], entry["outcome"]) == ("orphaned", "process_died")
     assert entry["cost_nano"] == entry["ceiling_nano"] > 0
+
+
+async def test_a_response_that_nobody_can_ask_about_is_estimated_at_once(
+    canned_weir: RunningWeir, canned: CannedUpstream
+) -> None:
+    canned.answers_json({name: value for name, value in QUEUED.items() if name != "id"})
+    async with canned_weir.http() as client:
+        assert (await client.post("/v1/responses", json=ASK)).status_code == 200
+
+    [entry] = await canned_weir.entries()
+    assert (entry["ending"], entry["outcome"]) == ("estimated", "no_usage")
+    assert entry["cost_nano"] > 0
