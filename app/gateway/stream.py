@@ -109,6 +109,8 @@ class EventStream(ABC):
 
     def take_stored(self) -> Sequence[StoredObject]:
         """Return what of `stored` was not returned before."""
+        if self._stored_taken == len(self.stored):
+            return []
         taken = self._stored_taken
         self._stored_taken = len(self.stored)
         return self.stored[taken:]

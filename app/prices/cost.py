@@ -42,7 +42,7 @@ class CeilingLine:
 
     def at(self, output_tokens: int) -> Nano:
         """Return the ceiling of a call with so many output tokens for each choice."""
-        return _nano(self.price, self.without_output + self.per_output_token * output_tokens)
+        return _nano(self.price, self.without_output + self.per_output_token * max(0, output_tokens))
 
     def output_tokens_within(self, limit: Nano, most: int) -> int:
         """Return with how many output tokens for each choice the ceiling is at most *limit*: no more than *most*."""

@@ -184,7 +184,8 @@ class Ceilings:
         bound = self._bound
         if not self._lines:
             return _output_tokens(None, bound)
-        return min([line.output_tokens_within(limit, _output_tokens(line.price, bound)) for line in self._lines])
+        within = [line.output_tokens_within(limit, _output_tokens(line.price, bound)) for line in self._lines]
+        return max(0, min(within))
 
     def _at(self, line: CeilingLine, output_tokens: int) -> Ceiling:
         return Ceiling(min(NANO_MAX, line.at(output_tokens)), line.price.id)

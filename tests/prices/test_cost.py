@@ -396,3 +396,16 @@ def test_a_negative_count_earns_nothing_back() -> None:
 
 def test_nothing_fits_where_the_input_is_already_too_dear() -> None:
     assert output_tokens_within(GPT_4O, Usage(input_tokens=10, output_tokens=50), Nano(10)) == 0
+
+
+@given(of=prices(), choices=st.integers(1, 9), predicted=st.integers(0, 99), tokens=st.integers(0, 10**6))
+def test_choices_cost_what_their_tokens_together_cost(of: Price, choices: int, predicted: int, tokens: int) -> None:
+    bound = Usage(input_tokens=5)
+    of_each = ceiling_line(of, bound, choices=choices, predicted_tokens=predicted)
+    together = ceiling_line(of, bound)
+    limit = of_each.at(tokens)
+
+    assert limit == together.at(choices * (tokens + predicted))
+    assert of_each.at(-7) == of_each.at(0)
+    most = together.output_tokens_within(limit, choices * (10**7 + predicted)) // choices - predicted
+    assert of_each.output_tokens_within(limit, 10**7) == most >= tokens

@@ -14,6 +14,7 @@ from app.gateway.usage import chat_usage, generated_tokens, objects
 class ChatStream(EventStream):
     """A chat completion stream. The usage chunk is held back when *hide_usage*, as the caller did not ask for it."""
 
+    # Without the quotes that they begin with, which are everywhere.
     NOTABLE: tuple[re.Pattern[bytes], ...] = (
         re.compile(rb'usage"\s*:\s*[{"]'),
         re.compile(rb'error"\s*:\s*[{"]'),

@@ -54,7 +54,7 @@ class MeteredRequest:
     tools: NamedTools = NO_TOOLS
     """What it says of the tools that its answer may have used."""
     output_tokens_expected: int | None = None
-    """For limits, where `bound` has many more than are likely."""
+    """Where `bound` has many more than are likely: for limits, and for what cannot be known afterwards."""
 
     @property
     def identity(self) -> bytes:
