@@ -10,12 +10,15 @@ from app.budgets.periods import Period, Span, span
 from app.core.money import Nano
 
 Scope = Literal["organization", "project", "user", "api_key"]
+ScopeKey = tuple[Scope, str | None]
+"""A scope and which of them: one project, user or API key; None for the organization."""
 Mode = Literal["enforcing", "observing"]
 """`enforcing` refuses what does not fit; `observing` only counts."""
 
 LIMIT_NANO_MAX: Final = Nano(10**18)
 """A billion dollars: sums of such amounts still fit PostgreSQL's `bigint`."""
 _REMEMBERED_MAX: Final = 10_000
+_SCOPES_MAX: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +59,36 @@ class Payer(NamedTuple):
 
 
 class BudgetBook:
-    """Every budget in force, immutable; `version` is that of the table it was read from."""
+    """The budgets in force of those scopes that somebody asked for; `version` is that of the table they were read from.
+
+    A process reads what its callers need, and not a hundred thousand others' whenever one of them changes.
+    """
 
     __slots__ = ("_by_scope", "_found", "version")
 
-    def __init__(self, version: int, budgets: Iterable[Budget]) -> None:
+    def __init__(self, version: int) -> None:
         self.version = version
-        self._by_scope: dict[tuple[Scope, str | None], list[Budget]] = {}
-        for budget in budgets:
-            self._by_scope.setdefault((budget.scope, budget.scope_id), []).append(budget)
+        self._by_scope: dict[ScopeKey, list[Budget]] = {}
         self._found: dict[Payer, tuple[Budget, ...]] = {}
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it has so many scopes that the next ones are better learned in a new book."""
+        return len(self._by_scope) >= _SCOPES_MAX
+
+    def unknown(self, payers: Iterable[Payer]) -> set[ScopeKey]:
+        """Return the scopes whose budgets have to be learned before those of *payers* can be found."""
+        new = [payer for payer in set(payers) if payer not in self._found]
+        return {scope for payer in new for scope in _scopes_of(payer) if scope not in self._by_scope}
+
+    def learn(self, scopes: Iterable[ScopeKey], budgets: Iterable[Budget]) -> None:
+        """Take *budgets* for all that *scopes* have."""
+        self._by_scope.update((scope, []) for scope in scopes)
+        for budget in budgets:
+            self._by_scope[budget.scope, budget.scope_id].append(budget)
+
     def find(self, payer: Payer) -> tuple[Budget, ...]:
-        """Return the budgets that a call of *payer* counts in."""
+        """Return the budgets that a call of *payer* counts in, whose scopes are known."""
         found = self._found.get(payer)
         if found is None:
             if len(self._found) >= _REMEMBERED_MAX:
@@ -77,14 +97,14 @@ class BudgetBook:
         return found
 
     def _matching(self, payer: Payer) -> Iterable[Budget]:
-        scopes: list[tuple[Scope, str | None]] = [
-            ("organization", None),
-            ("project", payer.project_id),
-            ("api_key", payer.key_id),
-        ]
-        if payer.user_id is not None:
-            scopes.append(("user", payer.user_id))
-        for scope in scopes:
-            for budget in self._by_scope.get(scope, ()):
+        for scope in _scopes_of(payer):
+            for budget in self._by_scope[scope]:
                 if budget.model is None or fnmatchcase(payer.model, budget.model):
                     yield budget
+
+
+def _scopes_of(payer: Payer) -> list[ScopeKey]:
+    scopes: list[ScopeKey] = [("organization", None), ("project", payer.project_id), ("api_key", payer.key_id)]
+    if payer.user_id is not None:
+        scopes.append(("user", payer.user_id))
+    return scopes

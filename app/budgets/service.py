@@ -107,12 +107,15 @@ class BudgetService:
     async def preview(self, payer: Payer, demand: Demand | None) -> tuple[Grant | Shortfall | Unpriced, list[Window]]:
         """Return what `reserve` would say now, and the windows as they stand; raises DatabaseUnavailable."""
         windows: list[Window] | None = None
+        of_payer = (
+            WindowService()
+        )  # a group that reserves at this moment must not find another version than it began by
         async with self._db.hot_connection() as connection:
             while windows is None:
-                await self._windows.prepare(connection, [payer])
+                await of_payer.prepare(connection, [payer])
                 with suppress(BudgetsChanged):
                     async with connection.transaction():
-                        [windows] = await self._windows.lock(connection, [payer])
+                        [windows] = await of_payer.lock(connection, [payer])
         return _answer(payer.model, demand, [replace(window) for window in windows]), windows
 
     async def _try_to_reserve(self, asked: _Asked) -> _Answer:

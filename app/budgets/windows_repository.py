@@ -3,11 +3,11 @@
 Whoever changes several windows locks them in the order of their ids first, so that no two can wait for each other.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from app.budgets.budget import Budget, BudgetBook
+from app.budgets.budget import Budget, ScopeKey
 from app.budgets.periods import Span
 from app.budgets.reservation import Moves
 from app.core.db import HotConnection
@@ -15,10 +15,17 @@ from app.core.db import HotConnection
 # The version is counted up by everybody who changes a budget; now() is the one clock of all replicas.
 _VERSION: Final = "SELECT version, now() FROM budget_versions"
 
-_BUDGETS: Final = """
-SELECT id, name, scope, scope_id, model, period, time_zone, limit_nano, mode, paused_at IS NOT NULL, created_at
-FROM budgets WHERE archived_at IS NULL ORDER BY id
-"""
+_COLUMNS: Final = (
+    "id, name, scope, scope_id, model, period, time_zone, limit_nano, mode, paused_at IS NOT NULL, created_at"
+)
+# No row is equal to a scope without an id: the organization's are the first part's.
+_BUDGETS: Final = f"""
+SELECT {_COLUMNS} FROM budgets WHERE archived_at IS NULL AND scope = 'organization' AND scope = ANY($1::text[])
+UNION ALL
+SELECT {_COLUMNS} FROM unnest($1::text[], $2::text[]) AS asked(scope, scope_id) JOIN budgets USING (scope, scope_id)
+WHERE archived_at IS NULL
+ORDER BY id
+"""  # noqa: S608 - made of constants
 
 # Somebody else may be making the same window: then theirs is waited for, and the second statement finds it.
 _MAKE: Final = """
@@ -62,9 +69,10 @@ async def get_version(connection: HotConnection) -> tuple[int, datetime]:
     return version, now
 
 
-async def read_book(connection: HotConnection, version: int) -> BudgetBook:
-    """Return every budget that is not archived."""
-    return BudgetBook(version, [Budget(*row) for row in await connection.fetch(_BUDGETS)])
+async def read_budgets(connection: HotConnection, scopes: Collection[ScopeKey]) -> list[Budget]:
+    """Return the budgets of *scopes* that are not archived."""
+    names, ids = zip(*scopes, strict=True)
+    return [Budget(*row) for row in await connection.fetch(_BUDGETS, names, ids)]
 
 
 async def make_windows(connection: HotConnection, spans: Sequence[tuple[str, Span]]) -> dict[tuple[str, datetime], int]:

@@ -10,7 +10,6 @@ from app.budgets.budget import Budget, BudgetBook, Payer
 from app.budgets.periods import Span
 from app.core.db import HotConnection
 
-_NONE: Final = BudgetBook(0, ())
 _ROOM: Final = 10**30
 """More than anything can cost."""
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
@@ -22,21 +21,27 @@ class BudgetsChanged(Exception):
 
 
 class WindowService:
-    """Remembers the budgets of this process, and the ids of the windows that are current."""
+    """Remembers the budgets that callers count in, and the ids of the windows that are current.
+
+    For one user at a time: what was prepared stays until it is written by.
+    """
 
     def __init__(self) -> None:
-        self._book = _NONE
+        self._book = BudgetBook(0)
         self._current: dict[str, tuple[Span, int]] = {}
 
     async def prepare(self, connection: HotConnection, payers: Iterable[Payer]) -> None:
-        """Learn of every change to budgets, and make the windows that *payers* need; outside of a transaction.
+        """Learn the budgets that *payers* count in, and make the windows that they need; outside of a transaction.
 
-        All replicas ask the database what time it is, so a call is in the same window wherever it arrives.
+        All replicas ask the database what time it is, so a call is in the same window wherever it arrives. What is read
+        after another change is not of this version, and then nothing is written by it either: that is for the next.
         """
         version, now = await repository.get_version(connection)
-        if version != self._book.version:
-            self._book = await repository.read_book(connection, version)
+        if version != self._book.version or self._book.is_full:
+            self._book = BudgetBook(version)
             self._current.clear()
+        if unknown := self._book.unknown(payers):
+            self._book.learn(unknown, await repository.read_budgets(connection, unknown))
         missing = [budget for budget in self._budgets_of(payers) if not self._is_current(budget, now)]
         if missing:
             spans = [(budget.id, budget.window_at(now)) for budget in missing]
@@ -94,7 +99,7 @@ class WindowService:
 
     def knows(self, payers: Iterable[Payer]) -> bool:
         """Tell whether `lock` can be tried without `prepare`: what has changed since then is found out afterwards."""
-        return self._book is not _NONE and all(budget.id in self._current for budget in self._budgets_of(payers))
+        return not self._book.unknown(payers) and all(budget.id in self._current for budget in self._budgets_of(payers))
 
     def require_current(self, payers: Iterable[Payer], version: int, now: datetime) -> None:
         """Raise BudgetsChanged when the budgets have another *version*, or a window of *payers* has ended by *now*."""

@@ -145,16 +145,14 @@ def test_an_absurd_ceiling_does_not_overflow_a_column() -> None:
 
 
 def test_a_budget_applies_by_scope_and_by_model() -> None:
-    book = BudgetBook(
-        1,
-        [
-            budget(id="all"),
-            budget(id="project", scope="project", scope_id="proj_1"),
-            budget(id="other", scope="project", scope_id="proj_2"),
-            budget(id="user", scope="user", scope_id="user_1"),
-            budget(id="key", scope="api_key", scope_id="key_1", model="gpt-4o*"),
-        ],
-    )
+    book = BudgetBook(1)
+    budgets = [
+        budget(id="all"),
+        budget(id="project", scope="project", scope_id="proj_1"),
+        budget(id="user", scope="user", scope_id="user_1"),
+        budget(id="key", scope="api_key", scope_id="key_1", model="gpt-4o*"),
+    ]
+    book.learn([*((each.scope, each.scope_id) for each in budgets), ("user", "user_2")], budgets)
 
     def found(user_id: str | None, model: str) -> list[str]:
         return [each.id for each in book.find(Payer("proj_1", user_id, "key_1", model))]
@@ -169,11 +167,31 @@ def test_a_budget_applies_by_scope_and_by_model() -> None:
     assert book.find(payer._replace(model="o3")) is another
 
 
+def test_a_book_says_of_whom_it_has_to_learn_and_nothing_twice() -> None:
+    book = BudgetBook(1)
+    ada = Payer("proj_1", "user_ada", "key_1", "gpt-4o")
+    program = Payer("proj_1", None, "key_2", "gpt-4o")
+    shared = {("organization", None), ("project", "proj_1")}
+    assert book.unknown([ada, program]) == shared | {("user", "user_ada"), ("api_key", "key_1"), ("api_key", "key_2")}
+
+    book.learn(book.unknown([ada]), [budget()])
+    assert book.unknown([ada, program]) == {("api_key", "key_2")}
+    book.find(ada)
+    assert book.unknown([ada]) == set()
+
+    book.learn(book.unknown([program]), [])
+    assert [each.id for each in book.find(program)] == ["bud_1"]
+
+
 def test_what_is_remembered_of_callers_is_bounded() -> None:
-    book = BudgetBook(1, [budget()])
+    book = BudgetBook(1)
+    book.learn(book.unknown([Payer("proj_1", None, "key_1", "any")]), [budget()])
     for number in range(10_001):
         book.find(Payer("proj_1", None, "key_1", f"model-{number}"))
     assert len(book._found) < 10_000
+    assert not book.is_full
+    book.learn([("api_key", str(number)) for number in range(100_000)], [])
+    assert book.is_full
 
 
 @given(

@@ -2,9 +2,11 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from app.budgets import budget as budget_module
 from app.budgets.admission import Demand, Grant
 from app.budgets.service import BudgetService
 from app.core.clock import utc_now
@@ -453,3 +455,60 @@ async def test_a_budget_that_is_made_while_a_call_is_written_is_not_missed(db: D
         await making.commit()
         await writing
     assert await windows(db, "bud_new") == [(0, 9_000)]
+
+
+async def test_a_look_at_budgets_while_a_call_is_written_hides_no_new_one_from_it(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_budget(db)
+    budgets = await started(db)
+    claim_keys = budgets._claim_keys
+    made: list[str] = []
+    looks: list[asyncio.Task[Any]] = []
+
+    async def look_meanwhile(*group: Any) -> None:
+        await claim_keys(*group)
+        if not made:
+            made.append(await make_budget(db, scope="api_key", scope_id="key_test"))
+            looks.append(asyncio.create_task(budgets.preview(make_reservation().payer, FIXED)))
+            await until(look_waits)  # for the windows that this group has locked
+
+    async def look_waits() -> bool:
+        async with db.hot_connection() as connection:
+            query = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return bool(await connection.fetchval(query))
+
+    monkeypatch.setattr(budgets, "_claim_keys", look_meanwhile)
+    grant, _ = await reserve(budgets)
+    await looks[0]
+
+    assert len(grant.window_ids) == 2
+    assert await windows(db, made[0]) == [(0, 9_000)]
+
+
+async def test_callers_that_come_later_count_in_budgets_of_their_own_that_nobody_has_changed(db: Database) -> None:
+    of_keys = {key_id: await make_budget(db, scope="api_key", scope_id=key_id) for key_id in ("key_1", "key_2")}
+    budgets = await started(db)
+
+    for key_id in ("key_1", "key_2", "key_3", "key_2"):
+        grant, _ = await reserve(budgets, key_id=key_id)
+        assert len(grant.window_ids) == (key_id in of_keys)
+
+    assert [await windows(db, of_keys[key_id]) for key_id in of_keys] == [[(0, 9_000)], [(0, 18_000)]]
+    assert len(budgets._windows._current) == 2
+
+
+async def test_a_process_that_has_seen_very_many_callers_forgets_them_and_goes_on(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget_module, "_SCOPES_MAX", 10)
+    ids = [await make_budget(db, scope="api_key", scope_id=f"key_{number}") for number in range(20)]
+    budgets = await started(db)
+
+    for number in [*range(20), *range(20)]:
+        await reserve(budgets, key_id=f"key_{number}")
+
+    assert [await windows(db, budget_id) for budget_id in ids] == [[(0, 18_000)]] * 20
+    assert len(budgets._windows._book._by_scope) <= 12

@@ -11,6 +11,7 @@ from app.core.money import Nano
 BEGAN = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 PAYER = Payer("proj_1", "user_1", "key_1", "gpt-4o")
+ANOTHER = PAYER._replace(key_id="key_2")
 
 
 def budget(name: str, **changes: Any) -> Budget:
@@ -28,10 +29,17 @@ def budget(name: str, **changes: Any) -> Budget:
     return Budget(id=name, name=name, **{**columns, **changes})
 
 
+def book(version: int, *budgets: Budget) -> BudgetBook:
+    """Return a book that knows the scopes of both callers, and these budgets."""
+    made = BudgetBook(version)
+    made.learn(made.unknown([PAYER, ANOTHER]), budgets)
+    return made
+
+
 def knowing(*budgets: Budget) -> WindowService:
     """Return the service of a process that knows these budgets, and their windows by the numbers 1, 2, 3."""
     service = WindowService()
-    service._book = BudgetBook(7, budgets)
+    service._book = book(7, *budgets)
     service._current = {each.id: (each.window_at(NOW), number) for number, each in enumerate(budgets, 1)}
     return service
 
@@ -62,7 +70,7 @@ def test_only_budgets_that_refuse_have_a_limit() -> None:
         budget("paused", is_paused=True),
         budget("another's", scope="api_key", scope_id="key_2"),
     ]
-    windows, current = knowing(*budgets).imagine([PAYER, PAYER._replace(key_id="key_2")])
+    windows, current = knowing(*budgets).imagine([PAYER, ANOTHER])
     assert current.limits_nano == {1: 5, 2: None, 3: None, 4: 100}
     assert [[window.id for window in each] for each in windows] == [[1, 2, 3], [1, 2, 3, 4]]
     assert windows[0][0] is windows[1][0]
