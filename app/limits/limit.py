@@ -72,8 +72,11 @@ class Applied(NamedTuple):
     key: str
 
 
+_ByScope = dict[tuple[Scope, str | None], list[Limit]]
+
+
 class LimitBook:
-    """Every limit, immutable.
+    """Every limit; none is added once calls are asked about.
 
     A limit for one project (or user, key ...) takes the place of the limit for each that counts the same, and both that
     of a default. Only one that enforces does.
@@ -82,9 +85,15 @@ class LimitBook:
     __slots__ = ("_by_scope", "_defaults", "_found")
 
     def __init__(self, limits: Iterable[Limit] = (), defaults: Iterable[Limit] = ()) -> None:
-        self._by_scope = _grouped(limits)
-        self._defaults = _grouped(defaults)
+        self._by_scope: _ByScope = {}
+        self._defaults: _ByScope = {}
+        _add(self._defaults, defaults)
+        self.add(limits)
         self._found: dict[Payer, tuple[Applied, ...]] = {}
+
+    def add(self, limits: Iterable[Limit]) -> None:
+        """Take some more limits, younger than those before."""
+        _add(self._by_scope, limits)
 
     def find(self, payer: Payer) -> tuple[Applied, ...]:
         """Return the limits that a call of *payer* counts in."""
@@ -122,11 +131,9 @@ class LimitBook:
             replaced |= {_kind(limit) for limit in group if limit.mode == "enforcing"}
 
 
-def _grouped(limits: Iterable[Limit]) -> dict[tuple[Scope, str | None], list[Limit]]:
-    groups: dict[tuple[Scope, str | None], list[Limit]] = {}
+def _add(groups: _ByScope, limits: Iterable[Limit]) -> None:
     for limit in limits:
         groups.setdefault((limit.scope, limit.scope_id), []).append(limit)
-    return groups
 
 
 def _kind(limit: Limit) -> tuple[str | None, ...]:

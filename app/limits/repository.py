@@ -1,22 +1,28 @@
 """Limits in PostgreSQL."""
 
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from sqlalchemy import delete, func, insert, literal, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.pagination import Paging
+from app.limits.limit import Limit
 from app.limits.models import LimitRow
 from app.limits.record import LimitFilter, LimitRecord, NewLimit, Sort
 
 CHANNEL: Final = "weir_limits"
 """Notified whenever a limit is made, changed or deleted."""
+_READ_AT_ONCE: Final = 500
 _RECORD: Final = [getattr(LimitRow, name) for name in LimitRecord._fields]
 
 
-async def list_all(tx: AsyncConnection) -> list[LimitRecord]:
-    """Return every limit, oldest first."""
-    return [LimitRecord(*row) for row in await tx.execute(select(*_RECORD).order_by(LimitRow.created_at, LimitRow.id))]
+async def read_all(tx: AsyncConnection) -> AsyncIterator[list[Limit]]:
+    """Yield every limit, oldest first, a few at a time: calls go on in between, however many there are."""
+    query = select(*_RECORD).order_by(LimitRow.created_at, LimitRow.id)
+    async with tx.stream(query, execution_options={"yield_per": _READ_AT_ONCE}) as rows:
+        async for part in rows.partitions():
+            yield [LimitRecord(*row).limit for row in part]
 
 
 async def list_limits(

@@ -49,9 +49,11 @@ class LimitService(Snapshot):
         self._book = LimitBook(defaults=self.defaults)
 
     async def _load(self) -> None:
+        book = LimitBook(defaults=self.defaults)
         async with self._db.transaction() as tx:
-            records = await repository.list_all(tx)
-        self._book = LimitBook((record.limit for record in records), self.defaults)
+            async for limits in repository.read_all(tx):
+                book.add(limits)
+        self._book = book
 
     async def acquire(self, payer: Payer, demand: Callable[[bool], Demand]) -> Lease | None:
         """Count a call in all its limits at once, and return its place there; None for a call under no limit.
