@@ -33,10 +33,11 @@ HOW = (
     "Plain calls as above, to several Weirs in turn. One has 10,000 calls in its ledger and 10 keys; the others have "
     "more of one thing each, all in force, filled in before they start. They rest before they are measured."
 )
-UPSTREAMS_MAX: Final = 100
-"""What Weir takes."""
+_KEYS: Final = 100_000
+_RULES: Final = 100_000
+"""Budgets, and as many limits."""
+_UPSTREAMS: Final = 1_000
 _CALLERS_MAX: Final = 100
-_RULES: Final = 1_000
 _REST_SECONDS_MAX: Final = 120.0
 _KEY_TABLES: Final = frozenset({"projects", "users", "project_members", "api_keys"})
 _IN_FORCE: Final = (
@@ -45,7 +46,7 @@ _IN_FORCE: Final = (
     "UPDATE api_keys SET revoked_at = NULL",
     "UPDATE budgets SET archived_at = NULL",
 )
-_UPSTREAMS: Final = """
+_INSERT_UPSTREAMS: Final = """
 INSERT INTO upstreams (id, name, provider, base_url, models, aliases, priority, weight, enabled, version)
 SELECT 'upstream_' || n, 'other-' || n, 'openai', $1 || '/v1', ARRAY['other-' || n || '-*'], '{}', 0, 100, true, 1
 FROM generate_series(1, $2::int) AS n
@@ -63,15 +64,16 @@ class Grown(NamedTuple):
 
 def step(report: Report, options: Options) -> None:
     """Measure the small one and each of the large ones in turn."""
-    large_keys = min(100_000, options.rows)
+    large_keys = min(_KEYS, options.rows)
     rules = min(_RULES, options.rows)
+    upstreams = min(_UPSTREAMS, options.rows)
     rows = f"a ledger of {options.rows:,} rows"
     weirs = {
         "at the start": Grown(),
         rows: Grown(calls=options.rows),
         f"{large_keys:,} keys": Grown(keys=large_keys),
         f"{rules:,} budgets and as many limits": Grown(rules=rules),
-        f"{UPSTREAMS_MAX} upstreams, the most there may be": Grown(upstreams=UPSTREAMS_MAX),
+        f"{upstreams:,} upstreams": Grown(upstreams=upstreams),
     }
     with ExitStack() as stack:
         behind = static_upstream(stack)
@@ -149,7 +151,7 @@ async def _fill(settings: Settings, url: str, behind: Behind, grown: Grown) -> N
             await fill(connection, Sizes(people=5 * grown.rules), frozenset({"limits"}))
         for statement in _IN_FORCE:
             await connection.execute(statement)
-        await connection.execute(_UPSTREAMS, behind.upstream, grown.upstreams)
+        await connection.execute(_INSERT_UPSTREAMS, behind.upstream, grown.upstreams)
         await _mint(connection, min(grown.keys, _CALLERS_MAX))
     finally:
         await connection.close()
