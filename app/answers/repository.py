@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.answers.models import ProjectCache
 from app.answers.policy import CachePolicy
+from app.core.orm import rows_of
 
 CHANNEL: Final = "weir_caches"
 """Notified with a project's id when something else is said of it."""
@@ -16,8 +17,8 @@ _POLICY: Final = [getattr(ProjectCache, name) for name in CachePolicy._fields]
 
 async def list_policies(tx: AsyncConnection) -> dict[str, CachePolicy]:
     """Return what was said, by project."""
-    rows = await tx.execute(select(ProjectCache.project_id, *_POLICY))
-    return {project_id: CachePolicy(*policy) for project_id, *policy in rows}
+    rows = rows_of(tx, select(ProjectCache.project_id, *_POLICY))
+    return {project_id: CachePolicy(*policy) async for project_id, *policy in rows}
 
 
 async def find_policy(tx: AsyncConnection, project_id: str) -> CachePolicy | None:

@@ -87,13 +87,15 @@ class LimitBook:
     def __init__(self, limits: Iterable[Limit] = (), defaults: Iterable[Limit] = ()) -> None:
         self._by_scope: _ByScope = {}
         self._defaults: _ByScope = {}
-        _add(self._defaults, defaults)
-        self.add(limits)
+        for limit in limits:
+            self.add(limit)
+        for default in defaults:
+            _add(self._defaults, default)
         self._found: dict[Payer, tuple[Applied, ...]] = {}
 
-    def add(self, limits: Iterable[Limit]) -> None:
-        """Take some more limits, younger than those before."""
-        _add(self._by_scope, limits)
+    def add(self, limit: Limit) -> None:
+        """Take another limit, younger than those before."""
+        _add(self._by_scope, limit)
 
     def find(self, payer: Payer) -> tuple[Applied, ...]:
         """Return the limits that a call of *payer* counts in."""
@@ -131,9 +133,8 @@ class LimitBook:
             replaced |= {_kind(limit) for limit in group if limit.mode == "enforcing"}
 
 
-def _add(groups: _ByScope, limits: Iterable[Limit]) -> None:
-    for limit in limits:
-        groups.setdefault((limit.scope, limit.scope_id), []).append(limit)
+def _add(groups: _ByScope, limit: Limit) -> None:
+    groups.setdefault((limit.scope, limit.scope_id), []).append(limit)
 
 
 def _kind(limit: Limit) -> tuple[str | None, ...]:

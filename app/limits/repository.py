@@ -6,6 +6,7 @@ from typing import Any, Final
 from sqlalchemy import delete, func, insert, literal, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.core.orm import rows_of
 from app.core.pagination import Paging
 from app.limits.limit import Limit
 from app.limits.models import LimitRow
@@ -13,16 +14,13 @@ from app.limits.record import LimitFilter, LimitRecord, NewLimit, Sort
 
 CHANNEL: Final = "weir_limits"
 """Notified whenever a limit is made, changed or deleted."""
-_READ_AT_ONCE: Final = 500
 _RECORD: Final = [getattr(LimitRow, name) for name in LimitRecord._fields]
 
 
-async def read_all(tx: AsyncConnection) -> AsyncIterator[list[Limit]]:
-    """Yield every limit, oldest first, a few at a time: calls go on in between, however many there are."""
-    query = select(*_RECORD).order_by(LimitRow.created_at, LimitRow.id)
-    async with tx.stream(query, execution_options={"yield_per": _READ_AT_ONCE}) as rows:
-        async for part in rows.partitions():
-            yield [LimitRecord(*row).limit for row in part]
+async def read_all(tx: AsyncConnection) -> AsyncIterator[Limit]:
+    """Yield every limit, oldest first; calls go on in between, however many there are."""
+    async for row in rows_of(tx, select(*_RECORD).order_by(LimitRow.created_at, LimitRow.id)):
+        yield LimitRecord(*row).limit
 
 
 async def list_limits(

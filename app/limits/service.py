@@ -51,8 +51,8 @@ class LimitService(Snapshot):
     async def _load(self) -> None:
         book = LimitBook(defaults=self.defaults)
         async with self._db.transaction() as tx:
-            async for limits in repository.read_all(tx):
-                book.add(limits)
+            async for limit in repository.read_all(tx):
+                book.add(limit)
         self._book = book
 
     async def acquire(self, payer: Payer, demand: Callable[[bool], Demand]) -> Lease | None:

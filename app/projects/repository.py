@@ -6,7 +6,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.core.orm import paged
+from app.core.orm import paged, rows_of
 from app.core.pagination import Paging
 from app.projects.models import Project
 from app.projects.record import ModelPermissions, ProjectRecord
@@ -69,7 +69,7 @@ async def update_project(tx: AsyncConnection, project_id: str, columns: dict[str
 async def list_permissions(tx: AsyncConnection) -> dict[str, ModelPermissions]:
     """Return which models may be called, by project, of the projects that say so."""
     query = select(Project.id, Project.model_mode, Project.model_ids).where(Project.model_mode.is_not(None))
-    return {row.id: ModelPermissions(row.model_mode, tuple(row.model_ids)) for row in await tx.execute(query)}
+    return {row.id: ModelPermissions(row.model_mode, tuple(row.model_ids)) async for row in rows_of(tx, query)}
 
 
 async def find_permissions(tx: AsyncConnection, project_id: str) -> ModelPermissions | None:
