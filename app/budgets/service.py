@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 from uuid import UUID, uuid4
 
 import structlog
 
 from app.budgets import repository, windows_repository
-from app.budgets.admission import Demand, Grant, Shortfall, Window, reserve, too_full
+from app.budgets.admission import Demand, Grant, Shortfall, Window, too_full
 from app.budgets.budget import Payer
+from app.budgets.group import UNPRICED, Answer, Asked, admit, answer_to, granted_of
 from app.budgets.hold_service import Holds
 from app.budgets.lease_service import Lease
 from app.budgets.refusal import Unpriced, refusal
@@ -20,7 +21,6 @@ from app.budgets.windows_service import BudgetsChanged, WindowService
 from app.core.clock import Clock, monotonic_seconds
 from app.core.db import Database, DatabaseUnavailable, HotConnection
 from app.core.group_commit import GroupCommit
-from app.core.money import Nano
 from app.idempotency.key import KeyClaim, Placed, StoredAnswer
 from app.idempotency.service import IdempotencyService
 from app.ledger.entries import Entry
@@ -34,17 +34,8 @@ _POLL_SECONDS: Final = 0.1
 """How often a call that waits for room looks for what other processes gave back."""
 _SETTLE_WITHIN_SECONDS: Final = 0.02
 """For how long a settlement that nobody waits for may wait for others: alone it costs as much as reserving."""
-_UNPRICED: Final = Demand(Nano(0), Nano(0), Nano(0))
 
-_Answer = Grant | Shortfall | Unpriced | None
-
-
-@dataclass(slots=True)
-class _Asked:
-    reservation: Reservation
-    demand: Demand | None
-    """None for a model without a price."""
-    claim: KeyClaim | None
+_Result = Answer | Exception
 
 
 class BudgetService:
@@ -69,7 +60,7 @@ class BudgetService:
         self._settle_within_seconds = _SETTLE_WITHIN_SECONDS if settings.reserve_wait_ms else 0.0
         self._tight: set[int] = set()
         """Windows that had too little room for a call once: what they held comes back at once."""
-        self._reserving: GroupCommit[_Asked, _Answer] = GroupCommit(
+        self._reserving: GroupCommit[Asked, _Result] = GroupCommit(
             self._reserve,
             batch_max=_BATCH_MAX,
             abandoned=lambda asked, _: self.release(asked.reservation.id),
@@ -95,7 +86,7 @@ class BudgetService:
         """
         deadline = monotonic_seconds() + self._settings.reserve_wait_ms / 1_000
         while True:
-            answer = await self._try_to_reserve(_Asked(reservation, demand, claim))
+            answer = await self._try_to_reserve(Asked(reservation, demand, claim))
             if answer is None or isinstance(answer, Grant):
                 return answer
             left_seconds = deadline - monotonic_seconds()
@@ -107,30 +98,30 @@ class BudgetService:
     async def preview(self, payer: Payer, demand: Demand | None) -> tuple[Grant | Shortfall | Unpriced, list[Window]]:
         """Return what `reserve` would say now, and the windows as they stand; raises DatabaseUnavailable."""
         windows: list[Window] | None = None
-        of_payer = (
-            WindowService()
-        )  # a group that reserves at this moment must not find another version than it began by
+        of_payer = WindowService()  # not the group's that is being reserved, which would find other budgets there
         async with self._db.hot_connection() as connection:
             while windows is None:
                 await of_payer.prepare(connection, [payer])
                 with suppress(BudgetsChanged):
                     async with connection.transaction():
                         [windows] = await of_payer.lock(connection, [payer])
-        return _answer(payer.model, demand, [replace(window) for window in windows]), windows
+        return answer_to(payer.model, demand, [replace(window) for window in windows]), windows
 
-    async def _try_to_reserve(self, asked: _Asked) -> _Answer:
+    async def _try_to_reserve(self, asked: Asked) -> Answer:
         reservation_id = asked.reservation.id
         self._holds.begin(reservation_id)
         committed = self._reserving.submit(asked)
         try:
-            answer = await committed
+            result = await committed
+            if isinstance(result, Exception):
+                raise result
         except BaseException:
             if not committed.cancelled():  # it failed, perhaps only on the way back
                 self.release(reservation_id)
             raise
-        if not isinstance(answer, Grant):
+        if not isinstance(result, Grant):
             self._holds.forget(reservation_id)
-        return answer
+        return result
 
     def release(self, reservation_id: UUID) -> asyncio.Future[None]:
         """End a reservation for which nothing was sent: no entry. Retried until PostgreSQL knows.
@@ -170,7 +161,18 @@ class BudgetService:
         except (TimeoutError, DatabaseUnavailable):
             _log.warning("process_not_signed_off", process_id=str(self.process_id))
 
-    async def _reserve(self, asked: Sequence[_Asked]) -> Sequence[_Answer]:
+    async def _reserve(self, asked: Sequence[Asked]) -> Sequence[_Result]:
+        """Answer a group; if one of it cannot be written, that one fails alone, and the others are answered."""
+        try:
+            return await self._reserve_group(asked)
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - raised to whom it is about
+            if len(asked) == 1:
+                return [error]
+            return [result for each in asked for result in await self._reserve([each])]
+
+    async def _reserve_group(self, asked: Sequence[Asked]) -> Sequence[Answer]:
         """Answer a whole group in one commit: those that fit are held and written, the others leave no trace.
 
         Whoever makes a budget keeps reservations from being inserted until it is committed, and counts those that are
@@ -189,8 +191,8 @@ class BudgetService:
                 is_prepared = False
 
     async def _reserve_at_once(
-        self, connection: HotConnection, asked: Sequence[_Asked], payers: Sequence[Payer]
-    ) -> Sequence[_Answer] | None:
+        self, connection: HotConnection, asked: Sequence[Asked], payers: Sequence[Payer]
+    ) -> Sequence[Answer] | None:
         """Answer a group whose budgets have room for all of it, in one statement; None, and no trace, if they have not.
 
         What each call gets is the same as one by one: where there is room for all, none meets another.
@@ -198,26 +200,26 @@ class BudgetService:
         if any(each.claim is not None for each in asked):
             return None
         imagined, current = self._windows.imagine(payers)
-        answers, granted = _admit(asked, imagined)
+        answers, granted = admit(asked, imagined)
         fits = await repository.write_if_room(connection, current, holds_of(granted), granted)
         return answers if fits else None
 
     async def _reserve_one_by_one(
-        self, connection: HotConnection, asked: Sequence[_Asked], payers: Sequence[Payer]
-    ) -> Sequence[_Answer]:
+        self, connection: HotConnection, asked: Sequence[Asked], payers: Sequence[Payer]
+    ) -> Sequence[Answer]:
         async with connection.transaction():
             windows = await self._windows.lock(connection, payers)
-            answers, _ = _admit(asked, windows)
+            answers, _ = admit(asked, windows)
             for each, own in zip(asked, windows, strict=True):
-                self._tight.update(too_full(each.demand or _UNPRICED, own))
+                self._tight.update(too_full(each.demand or UNPRICED, own))
             await self._claim_keys(connection, asked, answers)
-            granted = _granted(asked, answers)
+            granted = granted_of(asked, answers)
             moves = holds_of(granted)
             version, now = await repository.write_group(connection, self._windows.version, moves, granted)
             self._windows.require_current(payers, version, now)
         return answers
 
-    async def _claim_keys(self, connection: HotConnection, asked: Sequence[_Asked], answers: list[_Answer]) -> None:
+    async def _claim_keys(self, connection: HotConnection, asked: Sequence[Asked], answers: list[Answer]) -> None:
         """Take back the grants of those whose idempotency keys are in use."""
         placed = {
             at: Placed(each.reservation.id, each.reservation.request_id, each.claim)
@@ -274,27 +276,3 @@ class BudgetService:
             claimed = {entry_id: answer for entry_id, answer in answers.items() if entry_id in taken}
             await self._idempotency.store(connection, claimed)
             await self._ledger.write(connection, to_write)
-
-
-def _admit(asked: Sequence[_Asked], windows: Sequence[Sequence[Window]]) -> tuple[list[_Answer], list[Reservation]]:
-    """Return the answer to each, and the reservations of those that are granted."""
-    answers: list[_Answer] = [
-        _answer(each.reservation.model, each.demand, own) for each, own in zip(asked, windows, strict=True)
-    ]
-    return answers, _granted(asked, answers)
-
-
-def _granted(asked: Sequence[_Asked], answers: Sequence[_Answer]) -> list[Reservation]:
-    return [
-        each.reservation.grant(answer.ceiling_nano, answer.window_ids)
-        for each, answer in zip(asked, answers, strict=True)
-        if isinstance(answer, Grant)
-    ]
-
-
-def _answer(model: str, demand: Demand | None, windows: Sequence[Window]) -> Grant | Shortfall | Unpriced:
-    if demand is not None:
-        return reserve(demand, windows)
-    if any(window.budget.refuses for window in windows):
-        return Unpriced(model)
-    return reserve(_UNPRICED, windows)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from asyncpg import UntranslatableCharacterError
 
 from app.budgets import budget as budget_module
 from app.budgets.admission import Demand, Grant
@@ -512,3 +513,18 @@ async def test_a_process_that_has_seen_very_many_callers_forgets_them_and_goes_o
 
     assert [await windows(db, budget_id) for budget_id in ids] == [[(0, 18_000)]] * 20
     assert len(budgets._windows._book._by_scope) <= 12
+
+
+async def test_a_call_that_cannot_be_written_fails_alone(db: Database) -> None:
+    budget_id = await make_budget(db)
+    budgets = await started(db)
+
+    asked = [
+        make_reservation(process_id=budgets.process_id, model=model) for model in ("gpt-4o", "a\0b", "gpt-4o-mini")
+    ]
+    answers = await asyncio.gather(*(budgets.reserve(each, FIXED) for each in asked), return_exceptions=True)
+    await drain(budgets)
+
+    assert [type(answer) for answer in answers] == [Grant, UntranslatableCharacterError, Grant]
+    assert await windows(db, budget_id) == [(0, 18_000)]
+    assert await open_reservations(db) == 2
