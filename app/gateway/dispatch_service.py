@@ -171,8 +171,13 @@ class Dispatcher:
                 await asyncio.wait([attempt.settled], timeout=_SETTLED_WITHIN_SECONDS)
             begun = self._begin(then, attempt, failed, tries)
             if begun is not None:
-                lease = await self._lease_for(begun[0], attempt, lease)
-                following = attempt.again(new_uuid7(int(self._clock().timestamp() * 1_000)), *begun)
+                target, ticket = begun
+                try:
+                    lease = await self._lease_for(target, attempt, lease)
+                except BaseException:
+                    ticket.end()
+                    raise
+                following = attempt.again(new_uuid7(int(self._clock().timestamp() * 1_000)), target, ticket)
                 following.lease = lease
                 await self._reserve(following)
                 return following

@@ -14,6 +14,7 @@ import orjson
 from app.core.ids import new_id
 from app.errors import Refusal, UpstreamAnsweredNonsense, WeirError
 from app.gateway.attempt import Attempt
+from app.gateway.body import read_model
 from app.gateway.operations.realtime import RealtimeRequest, RealtimeResponse
 from app.gateway.realtime import Conversation, spoken_tokens
 from app.gateway.realtime_events import (
@@ -94,7 +95,7 @@ class RealtimeMeter:
         text = str(message)
         size = len(text.encode())
         if (model := wished_transcription(event)) is not None:
-            await self._account.plan(model)
+            await self._account.plan(read_model({"model": model}))
         self._conversation.sent(event, size)
         updates = await self._hold()
         if event.get("type") == "response.create":

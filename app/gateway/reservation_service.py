@@ -61,7 +61,7 @@ class ReservationDesk:
         try:
             grant, is_short = await self._reserve(attempt, ceilings)
         except BudgetSpent:
-            counted = await self._counts.exact_bound(attempt.operation, attempt.request)
+            counted = await self._counts.exact_bound(attempt.operation, attempt.request, attempt.target.sent_model)
             if counted is None:
                 raise
             ceilings = self._ceilings(attempt, counted)
@@ -84,7 +84,7 @@ class ReservationDesk:
         answer, windows = await self._budgets.preview(_payer(attempt), demand)
         counted = None
         if isinstance(answer, Shortfall):
-            counted = await self._counts.exact_bound(attempt.operation, attempt.request)
+            counted = await self._counts.exact_bound(attempt.operation, attempt.request, attempt.target.sent_model)
         if counted is not None:
             ceilings = self._ceilings(attempt, counted)
             ceiling, demand = self._price(attempt, ceilings)
@@ -139,7 +139,7 @@ class ReservationDesk:
 
     async def _exact_ceilings(self, attempt: Attempt, ceilings: Ceilings) -> Ceilings:
         """Return the ceilings by an exact count, which makes more of little money; *ceilings* where there is none."""
-        counted = await self._counts.exact_bound(attempt.operation, attempt.request)
+        counted = await self._counts.exact_bound(attempt.operation, attempt.request, attempt.target.sent_model)
         return ceilings if counted is None else self._ceilings(attempt, counted)
 
     def _cap(self, attempt: Attempt, ceilings: Ceilings) -> None:
@@ -149,15 +149,8 @@ class ReservationDesk:
         attempt.body = attempt.operation.capped(attempt.body, attempt.output_tokens_cap)
 
     def _ceilings(self, attempt: Attempt, bound: Bound) -> Ceilings:
-        model, service_tier = self._priced_model(attempt), attempt.request.service_tier
-        return self._prices.ceilings(model, service_tier, bound, attempt.started_at)
-
-    def _priced_model(self, attempt: Attempt) -> str:
-        """Return the name under which the model has a price: its callers', or else its upstream's."""
-        model, sent_model = attempt.target.model, attempt.target.sent_model
-        if model == sent_model or self._prices.has_price(model, attempt.started_at):
-            return model
-        return sent_model
+        target, service_tier = attempt.target, attempt.request.service_tier
+        return self._prices.ceilings(target.model, service_tier, bound, attempt.started_at, target.sent_model)
 
 
 def _payer(attempt: Attempt) -> Payer:

@@ -11,6 +11,7 @@ import orjson
 
 from app.errors import InvalidRequest, NotSupported, Refusal, WeirError
 from app.gateway.attempt import Attempt
+from app.gateway.body import optional
 from app.gateway.limit_demand import demand_of
 from app.gateway.operations.responses import Responses
 from app.gateway.relay import bounded_text
@@ -66,7 +67,7 @@ class ResponsesMeter:
         except Refusal:  # nothing can be learned of it, and nobody is hurt
             return Relayed([message])
         lane = event.get("stream_id")
-        calls = self._lanes.get(lane)
+        calls = self._lanes.get(lane) if lane is None or isinstance(lane, str) else None
         if not calls:
             return Relayed([message])
         if event.get("type") == "error":
@@ -106,6 +107,7 @@ class ResponsesMeter:
     async def _create(self, event: dict[str, Any], body: bytes) -> str:
         """Reserve what *event* asks for; return the event that goes upstream."""
         request = replace(_RESPONSES.read(body, {}), streamed=True)
+        lane = optional(event, "stream_id", str)  # before anything is held for it
         if request.is_background:
             raise InvalidRequest("Responses on a WebSocket cannot be made in the background.", param="background")
         plan = await self._account.plan(request.model, request.references)
@@ -119,7 +121,7 @@ class ResponsesMeter:
         attempt.lease = lease
         self._account.begin(attempt)
         call = _Call(attempt, _RESPONSES.stream(request))
-        self._lanes.setdefault(event.get("stream_id"), []).append(call)
+        self._lanes.setdefault(lane, []).append(call)
         return attempt.body.decode()
 
     async def _target_of(self, plan: Plan) -> Target:

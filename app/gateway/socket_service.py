@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from app.errors import MissingParameter, NotSupported
 from app.gateway.answer import Inbound
+from app.gateway.body import read_model
 from app.gateway.realtime_service import RealtimeMeter
 from app.gateway.responses_socket_service import ResponsesMeter
 from app.gateway.socket import ClientSocket
@@ -100,7 +101,7 @@ def _realtime_model(arrival: Arrival) -> str:
         raise NotSupported(_CALLS)
     model = arrival.find("model")
     if model:
-        return model
+        return read_model({"model": model})
     if arrival.find("intent") == "transcription":
         return _TRANSCRIBER
     raise MissingParameter("model")

@@ -62,12 +62,12 @@ class TokenCounts:
         self._encodings: dict[str, tiktoken.Encoding | None] = {}
         self._loading = threading.Lock()
 
-    async def exact_bound(self, operation: Charged, request: MeteredRequest) -> Bound | None:
-        """Return the bound of *request* with its text counted in tokens; it is never above `request.bound`.
+    async def exact_bound(self, operation: Charged, request: MeteredRequest, model: str) -> Bound | None:
+        """Return the bound of *request* with its text counted in tokens of *model*; it is never above `request.bound`.
 
         None for a model whose vocabulary is not known, and for a request of more than a megabyte.
         """
-        name = _vocabulary_of(request.model)
+        name = _vocabulary_of(model)
         if name is None or len(request.body) > _BYTES_MAX:
             return None
         if name in self._encodings and len(request.body) <= _BYTES_MAX_IN_LOOP:

@@ -134,6 +134,10 @@ class OpenLeases:
         """Return how many there are in one counter."""
         return self._counts.get(key, 0)
 
+    def has(self, key: str, lease_id: str) -> bool:
+        """Tell whether a lease is still in one counter."""
+        return key in self._keys.get(lease_id, ())
+
     def members(self) -> list[tuple[str, str]]:
         """Return each (counter, id of a lease)."""
         return [(key, lease_id) for lease_id, keys in self._keys.items() for key in keys]

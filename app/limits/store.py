@@ -98,7 +98,8 @@ class LimitStore:
         parts = [members[at : at + _LEASES_PER_BEAT] for at in range(0, len(members), _LEASES_PER_BEAT)] or [[]]
         timeout_seconds = max(_BEAT_TIMEOUT_SECONDS, self._timeout_seconds)
         try:
-            for part in parts:
+            for each in parts:
+                part = [member for member in each if self._open.has(*member)]
                 keys = [_PROCESSES, *(key for key, _ in part)]
                 arguments: list[str | int] = [
                     self._process_id,

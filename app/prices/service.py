@@ -134,11 +134,18 @@ class PriceService(Snapshot):
         """Tell whether *model* has a price in any tier."""
         return bool(self._book.find_possible(model, None, at))
 
-    def ceilings(self, model: str, service_tier: str | None, bound: Bound, at: datetime) -> "Ceilings":
-        """Return the most that a call within *bound* can cost, whatever maximum it gets."""
+    def ceilings(
+        self, model: str, service_tier: str | None, bound: Bound, at: datetime, sent_model: str | None = None
+    ) -> "Ceilings":
+        """Return the most that a call within *bound* can cost, whatever maximum it gets.
+
+        It may be charged as *model* or, if its upstream calls that otherwise, as *sent_model*.
+        """
         if bound.is_unpriced:
             return Ceilings((), bound)
         found = self._book.find_possible(model, service_tier, at)
+        if sent_model not in (None, model):
+            found = [*found, *self._book.find_possible(sent_model, service_tier, at)]
         choices, predicted_tokens = bound.choices, bound.predicted_tokens
         lines = [
             ceiling_line(price, _most(price, bound), choices=choices, predicted_tokens=predicted_tokens)

@@ -238,6 +238,50 @@ async def test_a_model_is_called_by_the_name_that_its_upstream_has_for_it(
     assert await window(weir2) == (entry["cost_nano"], 0)
 
 
+async def test_a_call_is_bounded_by_the_dearer_of_both_names_of_its_model(
+    weir2: RunningWeir, canned: CannedUpstream
+) -> None:
+    change(weir2, 0, aliases={"gpt-4o-mini": "gpt-4o"}, models=())
+    usage = {"prompt_tokens": 10, "completion_tokens": 100}
+    canned.answers_json({"model": "gpt-4o-2024-08-06", "choices": [], "usage": usage})
+
+    await ask(weir2, max_tokens=100)
+
+    [entry] = await weir2.entries()
+    assert 0 < entry["cost_nano"] <= entry["ceiling_nano"]
+    assert entry["flags"] == []
+
+
+async def test_tokens_are_counted_by_the_words_of_the_model_that_is_sent_to(
+    weir2: RunningWeir, canned: CannedUpstream
+) -> None:
+    change(weir2, 0, aliases={"gpt-4o": "a-model-with-a-token-for-each-byte"}, models=())
+    only_first(weir2)
+    await make_budget(weir2, "0.02")  # by a count of words it would fit
+
+    answer = await ask(weir2, model="gpt-4o", max_tokens=10, messages=[{"role": "user", "content": " hello" * 2_000}])
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "insufficient_quota")
+    assert canned.requests == []
+
+
+async def test_a_fallback_that_its_limits_refuse_takes_no_place_at_its_upstream(
+    weir2: RunningWeir, canned: CannedUpstream
+) -> None:
+    upstreams = weir2.wiring.upstreams
+    upstreams._calls = upstreams._calls._replace(fallback_models={"gpt-4o": ("gpt-4o-mini",)})
+    change(weir2, 0, models=("gpt-4o",))
+    change(weir2, 1, models=("gpt-4o-mini", "gpt-4.1-mini"), calls_at_once=1)
+    refuses(canned, 500)
+    await make(weir2, scope="organization", counts="tokens", per="minute", maximum=5, model="gpt-4o-mini")
+    await weir2.wiring.limits.service.load()
+
+    assert (await ask(weir2, model="gpt-4o", max_tokens=20)).status_code == 500
+
+    assert {health.in_flight for health in upstreams._calls.health.targets()} == {0}
+    assert (await ask(weir2, model="gpt-4.1-mini", max_tokens=20)).status_code == 200
+
+
 async def test_a_retry_that_the_budget_has_no_room_for_is_not_made(weir2: RunningWeir, canned: CannedUpstream) -> None:
     canned.answers()  # lost after it was sent: its estimate is charged, and its ceiling not spent again
     await ask(weir2, max_tokens=20)

@@ -4,6 +4,7 @@ import asyncio
 import base64
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from openai import AsyncOpenAI
@@ -197,6 +198,16 @@ async def test_a_model_that_must_not_be_called_writes_nothing_down(weir: Running
         await wire.send(asks())
         await wire.until("response.done")
     assert (await refused(weir, "/v1/realtime?model=gpt-realtime"))[1]["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize("name", ["whisper-1\0", "whisper" * 100])
+async def test_a_model_that_cannot_be_one_writes_nothing_down(weir: RunningWeir, name: str) -> None:
+    async with opened(weir) as wire:
+        await wire.send(audio_session(transcription={"model": name}))
+        [*_, error] = await wire.until("error")
+        assert error["error"]["param"] == "model"
+    status, error, _ = await refused(weir, f"/v1/realtime?{urlencode({'model': name})}")
+    assert (status, error["param"]) == (400, "model")
 
 
 @pytest.mark.parametrize(("script", "outcome"), [("cut_after=3", "upstream_broke"), ("eof_after=3", "upstream_broke")])

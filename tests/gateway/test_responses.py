@@ -289,3 +289,12 @@ async def test_a_compaction_is_charged(weir: RunningWeir) -> None:
         compacted.usage.output_tokens,
     )
     assert 0 < entry["cost_nano"] <= entry["ceiling_nano"]
+
+
+async def test_a_compaction_is_bounded_by_its_model_whatever_maximum_it_names(weir: RunningWeir) -> None:
+    async with weir.http() as client:
+        for maximum in ({}, {"max_output_tokens": 1}):
+            request = {"model": "gpt-4o-mini", "input": "A long story.", **maximum}
+            assert (await client.post("/v1/responses/compact", json=request)).status_code == 200
+    first, second = await weir.entries()
+    assert 0 < first["ceiling_nano"] <= second["ceiling_nano"]

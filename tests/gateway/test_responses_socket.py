@@ -237,12 +237,25 @@ async def test_a_connection_stays_with_the_upstream_of_its_first_request(
 async def test_what_cannot_be_read_is_relayed_as_it_came(weir: RunningWeir, settings: Settings) -> None:
     async def play(stage: Stage) -> None:
         await stage.hear("response.create")
-        await stage.say(b"binary", {"type": "response.completed", "response": {"id": "resp_1", "status": "completed"}})
+        await stage.say(b"binary", {"type": "response.created", "stream_id": {}})
+        await stage.say({"type": "response.completed", "response": {"id": "resp_1", "status": "completed"}})
 
     async with playing(settings, weir.simulator, play) as other:
         async with opened(other, RESPONSES) as wire:
             await wire.send(create())
             assert await wire.connection.recv() == b"binary"
-            await wire.until("response.completed")
+            assert (await wire.until("response.completed"))[0]["stream_id"] == {}
         [entry] = await charged(other)
     assert (entry["ending"], entry["outcome"], entry["upstream_request_id"]) == ("estimated", "no_usage", "resp_1")
+
+
+@pytest.mark.parametrize("lane", [{}, [], 7])
+async def test_a_lane_that_has_no_name_is_refused_before_anything_is_held(weir: RunningWeir, lane: Any) -> None:
+    await make_budget(weir, "100")
+    async with opened(weir, RESPONSES) as wire:
+        await wire.send(create(stream_id=lane))
+        [*_, error] = await wire.until("error")
+        assert (error["error"]["code"], error["error"]["param"]) == ("invalid_type", "stream_id")
+        await wire.send(create())
+        await wire.until("response.completed")
+    await nothing_is_held(weir)

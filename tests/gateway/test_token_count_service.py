@@ -32,7 +32,7 @@ def request(text: Any = "Hello.", model: str = "gpt-4o-mini", **members: Any) ->
 
 
 async def tokens(counts: TokenCounts, asked: MeteredRequest) -> int:
-    bound = await counts.exact_bound(CHAT, asked)
+    bound = await counts.exact_bound(CHAT, asked, asked.model)
     assert bound is not None
     assert bound == asked.bound._replace(input_tokens=bound.input_tokens)
     return bound.input_tokens
@@ -104,7 +104,7 @@ async def test_one_endless_word_is_counted_piece_by_piece(counts: TokenCounts) -
 
 @pytest.mark.parametrize("model", ["sim-small", "claude-x", "text-davinci-003"])
 async def test_a_model_whose_vocabulary_is_not_known_keeps_its_cheap_bound(counts: TokenCounts, model: str) -> None:
-    assert await counts.exact_bound(CHAT, request(model=model)) is None
+    assert await counts.exact_bound(CHAT, request(model=model), model) is None
 
 
 async def test_open_weight_models_have_the_words_of_the_others(counts: TokenCounts) -> None:
@@ -112,14 +112,14 @@ async def test_open_weight_models_have_the_words_of_the_others(counts: TokenCoun
 
 
 async def test_a_huge_request_is_not_counted(counts: TokenCounts) -> None:
-    assert await counts.exact_bound(CHAT, request("a" * 1_048_576)) is None
+    assert await counts.exact_bound(CHAT, request("a" * 1_048_576), "gpt-4o-mini") is None
 
 
 async def test_what_cannot_be_written_again_is_not_counted(counts: TokenCounts) -> None:
     nested = b"[" * 500 + b"]" * 500
     body = b'{"model":"gpt-4o","messages":[{"content":"x","deep":%b}],"tools":%b}' % (nested, nested)
 
-    assert await counts.exact_bound(CHAT, CHAT.read(body, {})) is None
+    assert await counts.exact_bound(CHAT, CHAT.read(body, {}), "gpt-4o") is None
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "changed", "no gzip"])
@@ -135,8 +135,8 @@ async def test_a_damaged_vocabulary_is_said_once_and_not_used(tmp_path: Path, da
     counts = TokenCounts(tmp_path)
 
     with capture_logs() as lines:
-        assert await counts.exact_bound(CHAT, request(model="gpt-4")) is None
-        assert await counts.exact_bound(CHAT, request(model="gpt-4")) is None
+        assert await counts.exact_bound(CHAT, request(model="gpt-4"), "gpt-4") is None
+        assert await counts.exact_bound(CHAT, request(model="gpt-4"), "gpt-4") is None
 
     assert [line["event"] for line in lines] == ["vocabulary_damaged"]
 
@@ -144,7 +144,7 @@ async def test_a_damaged_vocabulary_is_said_once_and_not_used(tmp_path: Path, da
 async def test_calls_at_once_read_a_vocabulary_once() -> None:
     counts = TokenCounts()
     async with asyncio.timeout(60):
-        bounds = await asyncio.gather(*(counts.exact_bound(CHAT, request(model="gpt-4")) for _ in range(4)))
+        bounds = await asyncio.gather(*(counts.exact_bound(CHAT, request(model="gpt-4"), "gpt-4") for _ in range(4)))
 
     assert len(set(bounds)) == 1
     assert list(counts._encodings) == ["cl100k_base"]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from redis.crc import key_slot
@@ -11,7 +12,7 @@ from app.core.redis import Redis
 from app.limits.lease import Charge, Lease, OpenLeases, Refused, Verdict
 from app.limits.limit import Limit, LimitBook, Payer
 from app.limits.share import Share
-from app.limits.store import _LEASE_MS, _PROCESSES, LimitStore
+from app.limits.store import _LEASE_MS, _LEASES_PER_BEAT, _PROCESSES, LimitStore
 from tests.fixtures.limits import PATIENT_SECONDS, charge, charges, make_limit
 
 NOW_MS = 1_800_000_000_000
@@ -274,6 +275,33 @@ async def test_a_beat_keeps_places_alive_and_brings_lost_ones_back(
     await store.close()
     await store.beat()
     assert (await store.look(asked[:1])).standings[0].remaining == 2
+
+
+async def test_a_beat_does_not_bring_back_a_place_that_ends_meanwhile(
+    own_store: tuple[LimitStore, OpenLeases], limit_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, open_leases = own_store
+    asked = charges([make_limit(counts="concurrent", maximum=1_000)])
+    names = [f"lease_{number}" for number in range(_LEASES_PER_BEAT + 1)]  # so many that a beat has two parts
+    leases = [lease_of(await store.acquire(name, asked), asked, name) for name in names]
+    for lease in leases:
+        open_leases.add(lease)
+    run = limit_redis.run
+    ended: list[Lease] = []
+
+    async def run_and_end(script: Any, keys: list[str], *more: Any) -> Any:
+        answer = await run(script, keys, *more)
+        if keys[0] == _PROCESSES and not ended:
+            ended.append(leases[-1])
+            open_leases.remove(leases[-1])
+            store.end(leases[-1], [0])
+            await store.close()
+        return answer
+
+    monkeypatch.setattr(limit_redis, "run", run_and_end)
+    await store.beat()
+
+    assert (await store.look(asked)).standings[0].remaining == 1_000 - _LEASES_PER_BEAT
 
 
 async def test_processes_know_how_many_they_are(limit_redis: Redis) -> None:

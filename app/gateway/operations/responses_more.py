@@ -52,4 +52,6 @@ class Compact(Responses):
 
     def read(self, body: bytes, headers: Mapping[str, str]) -> MeteredRequest:
         """Return the request in *body*; raises a Refusal that says what is wrong with it and where."""
-        return replace(super().read(body, headers), streamed=False, stores=False, is_background=False, is_capped=True)
+        request = super().read(body, headers)
+        bound = request.bound._replace(output_tokens=None)
+        return replace(request, bound=bound, streamed=False, stores=False, is_background=False, is_capped=True)
