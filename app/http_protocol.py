@@ -1,131 +1,39 @@
 """Uvicorn's HTTP protocol, with manners of Weir's.
 
 A connection that is lost is lost for each call on it, and one on which nothing whole is asked is closed as an idle one
-is. An ordinary answer's head is checked and written in one go, and leaves in one packet with the beginning of its body;
-the chunks of a stream are framed here. Whatever is unusual about an answer is left to uvicorn.
+is. What a client may make Weir keep is bounded: heads, trailers, calls that wait, answers that nobody takes.
 """
 
-from asyncio import AbstractEventLoop, BaseTransport
+from asyncio import BaseTransport, TimerHandle
 from collections import deque
-from collections.abc import Iterable
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import (
-    HEADER_RE,
-    HEADER_VALUE_RE,
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.core.departure import SCOPE_KEY as DEPARTURE
 from app.core.departure import Departure
+from app.http_writing import Call, JoiningTransport
 from app.observability.context import BODY_CAME
 
 _HEAD_BYTES_MAX: Final = 262_144
 """Far more than any setting allows: whoever sends so much without an end is not answered, but cut off."""
-_FRAMES_ITSELF: Final = frozenset({b"connection", b"transfer-encoding"})
-_BYTES: Final = [bytes([number]) for number in range(256)]
-_NOT_IN_NAMES: Final = b"".join(byte for byte in _BYTES if HEADER_RE.search(byte) or byte != byte.lower())
-_NOT_IN_VALUES: Final = b"".join(filter(HEADER_VALUE_RE.search, _BYTES))
-_WITHOUT_BODY: Final = frozenset({204, 304})
+_CALLS_WAITING_MAX: Final = 16
+"""On one connection; with more, nothing more is read until some are answered."""
 
 
-class JoiningTransport:
-    """Sends a head with what is written in the same turn of the event loop: to wake up who receives it costs most."""
+class _Flow(FlowControl):
+    """Reads on only while few calls wait for the one that is answered."""
 
-    def __init__(self, transport: Any, loop: AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._pieces: list[bytes] = []
-        self.is_closing = transport.is_closing
+    def __init__(self, transport: Any, pipeline: deque[Any]) -> None:
+        super().__init__(transport)
+        self._pipeline = pipeline
 
-    def hold(self, head: bytes) -> None:
-        """Send *head* with what else is written in this turn."""
-        if not self._pieces:
-            self._loop.call_soon(self._flush)
-        self._pieces.append(head)
-
-    def write(self, data: bytes) -> None:
-        """Send *data*, behind what is held."""
-        if self._pieces:
-            self._pieces.append(data)
-        elif not self._transport.is_closing():
-            self._transport.write(data)
-
-    def close(self) -> None:
-        """Send what was written, and close the connection."""
-        self._flush()
-        self._transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def _flush(self) -> None:
-        data = b"".join(self._pieces)
-        self._pieces.clear()
-        if data and not self._transport.is_closing():
-            self._transport.write(data)
-
-
-class Call(RequestResponseCycle):
-    """One call and its answer."""
-
-    transport: Any
-    """A JoiningTransport."""
-
-    async def send(self, message: Any) -> None:
-        """Send a part of the answer; raises RuntimeError for a header that has line breaks or the like in it."""
-        if self.response_started:
-            if self._is_usual_piece(message):
-                piece = message["body"]
-                self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-                return
-        elif (head := self._usual_head(message)) is not None:
-            self.response_started = True
-            self.waiting_for_100_continue = False
-            self.transport.hold(head)
-            return
-        await super().send(message)
-
-    def _is_usual_piece(self, message: Any) -> bool:
-        """Tell whether *message* is a chunk of a body that goes on, and can be written at once."""
-        if not (self.chunked_encoding and message.get("more_body") and message.get("body")):
-            return False
-        if self.response_complete or self.disconnected or self.flow.write_paused:
-            return False
-        return self.scope["method"] != "HEAD"
-
-    def _usual_head(self, message: Any) -> bytes | None:
-        """Return the head as uvicorn writes it, and note how the body is framed; None for it to do both itself.
-
-        Uvicorn searches each name and value for what must not be in one: here all of them are looked through at once.
-        """
-        if message["type"] != "http.response.start" or self.access_log or not self.keep_alive:
-            return None
-        if self.disconnected or self.flow.write_paused:
-            return None
-        headers = [*self.default_headers, *message.get("headers", ())]
-        names = [name for name, _ in headers]
-        if _has_any(_NOT_IN_NAMES, names) or _has_any(_NOT_IN_VALUES, [value for _, value in headers]):
-            return None
-        if not _FRAMES_ITSELF.isdisjoint(names):
-            return None
-        end = b"\r\n\r\n"
-        if b"content-length" in names:
-            self.expected_content_length = int(headers[names.index(b"content-length")][1])
-            self.chunked_encoding = False
-        elif self.scope["method"] == "HEAD" or message["status"] in _WITHOUT_BODY:
-            return None
-        else:
-            self.chunked_encoding = True
-            end = b"\r\ntransfer-encoding: chunked\r\n\r\n"
-        return STATUS_LINE[message["status"]] + b"\r\n".join(map(b": ".join, headers)) + end
-
-
-def _has_any(characters: bytes, texts: Iterable[bytes]) -> bool:
-    text = b"".join(texts)
-    return len(text.translate(None, characters)) < len(text)
+    def resume_reading(self) -> None:
+        """Read on, unless there is enough to do."""
+        if len(self._pipeline) <= _CALLS_WAITING_MAX:
+            super().resume_reading()
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -135,9 +43,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._earlier: deque[RequestResponseCycle] = deque()
         """Calls that others were sent after before they were answered; uvicorn knows the latest only."""
-        self._head_bytes: int | None = None
-        """How much has come of a head that is not whole yet, beside its first piece; None while there is none."""
+        self._unread_bytes = 0
+        """How much has come since a call began, its head was whole, or there was something of its body."""
+        self._is_in_head = False
         self._departure = Departure()
+        self._stalled: TimerHandle | None = None
         self._idle_since_seconds: float | None = None
         """Since when a call is waited for, on the loop's clock; None while one runs."""
 
@@ -145,6 +55,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Begin to wait for a first call."""
         super().connection_made(transport)  # type: ignore[arg-type]
         self.transport: Any = JoiningTransport(transport, self.loop)
+        self.flow = _Flow(transport, self.pipeline)
         self._idle_since_seconds = self.loop.time()
         self._look_again_after(self.timeout_keep_alive)
 
@@ -170,20 +81,71 @@ class HttpProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
+        following = self.pipeline.pop() if self.pipeline else None
         self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+        if following is not None:
+            self._start_asgi_task(*following)
         else:
             self._idle_since_seconds = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, unless too much has come already of a head that is not whole yet."""
-        if self._head_bytes is not None:
-            if self._head_bytes > _HEAD_BYTES_MAX:
-                self.transport.abort()
-                return
-            self._head_bytes += len(data)
-        super().data_received(data)
+        """Take what came, unless too much has come already of a head, or of what follows a body, without an end."""
+        if self._unread_bytes > _HEAD_BYTES_MAX:
+            self.transport.abort()
+            return
+        self._unread_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as stopped:
+            if self._declines_upgrade():
+                self._stay(data[stopped.args[0] :])
+            elif self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                self.send_400_response("Invalid HTTP request received.")
+        except HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _declines_upgrade(self) -> bool:
+        """Tell whether a client would like another protocol than is spoken here, such as h2c."""
+        return self.parser.should_upgrade() and not self._should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _stay(self, rest: bytes) -> None:
+        """Read a head anew as if it asked for no other protocol (RFC 9110, section 7.8), as its body comes behind it.
+
+        Llhttp reads nothing behind such a head, and uvicorn would take it for a call without a body.
+        """
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
+
+    def pause_writing(self) -> None:
+        """Wait for a client that does not read, but not for ever: it holds a connection to an upstream."""
+        super().pause_writing()
+        self._look_at_reader_after(self.timeout_keep_alive, self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Note that it reads again."""
+        super().resume_writing()
+        self._forget_stall()
+
+    def _look_at_reader_after(self, seconds: float, unsent_bytes: int) -> None:
+        self._stalled = self.loop.call_later(seconds, self._look_at_reader, unsent_bytes)
+
+    def _look_at_reader(self, unsent_bytes: int) -> None:
+        """Cut off a client that has taken nothing; nothing is added to what is unsent while it waits for that."""
+        left_bytes = self.transport.get_write_buffer_size()
+        if left_bytes < unsent_bytes:
+            self._look_at_reader_after(self.timeout_keep_alive, left_bytes)
+        else:
+            self.transport.abort()
+
+    def _forget_stall(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _unset_keepalive_if_required(self) -> None:
         """Go on waiting, whatever comes: uvicorn calls this for each byte, and only a whole head is a call."""
@@ -193,14 +155,28 @@ class HttpProtocol(HttpToolsProtocol):
         super()._unset_keepalive_if_required()
         super().handle_websocket_upgrade()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a header; those that follow a body are dropped (RFC 9110, section 6.5.1)."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        self._unread_bytes = 0
+        super().on_body(body)
+
     def on_message_begin(self) -> None:
         """Begin a head."""
         super().on_message_begin()
-        self._head_bytes = 0
+        self._unread_bytes = 0
+        self._is_in_head = True
 
     def on_headers_complete(self) -> None:
         """Begin a call, or have it wait for those before it."""
-        self._head_bytes = None
+        if self._declines_upgrade():
+            return
+        self._unread_bytes = 0
+        self._is_in_head = False
         self._idle_since_seconds = None
         latest: Any = self.cycle  # none before the first
         super().on_headers_complete()
@@ -211,6 +187,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a call's body."""
+        if self._declines_upgrade():
+            return
+        self._unread_bytes = 0
         super().on_message_complete()
         scope: Any = self.scope
         scope[BODY_CAME] = True
@@ -223,6 +202,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell every call that its caller has left."""
+        self._forget_stall()
         super()._unset_keepalive_if_required()
         for call in self._earlier:
             call.disconnected = True

@@ -261,3 +261,122 @@ async def test_a_head_without_an_end_is_cut_off() -> None:
                 writer.write(b"x" * 100_000)
                 await writer.drain()
             assert await reader.read() == b""
+
+
+def echoing(seen: list[Scope] | None = None) -> ASGIApp:
+    """An application that answers with the body that it was sent."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if seen is not None:
+            seen.append(scope)
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+H2C = b"POST / HTTP/1.1\r\nhost: weir\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AA\r\n"
+
+
+@pytest.mark.parametrize(
+    "framed", [b"content-length: 5\r\n\r\nhello", b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
+)
+@pytest.mark.parametrize("cut", [None, -1, -8, 120])
+async def test_who_would_like_another_protocol_is_answered_in_this_one(framed: bytes, cut: int | None) -> None:
+    asked = H2C + framed
+    async with serving(echoing()) as port, connected(port) as (reader, writer):
+        for part in [asked] if cut is None else [asked[:cut], asked[cut:]]:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        writer.write(LAST)
+        answer = await reader.read()
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+    assert b"hello" in answer
+
+
+async def test_a_tunnel_is_refused() -> None:
+    async with serving(echoing()) as port:
+        answer = await said(port, b"CONNECT example.org:443 HTTP/1.1\r\nhost: example.org:443\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+CHUNKED_POST = b"POST / HTTP/1.1\r\nhost: weir\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
+
+
+async def test_what_follows_a_body_is_no_header() -> None:
+    seen: list[Scope] = []
+    async with serving(echoing(seen)) as port:
+        answer = await said(port, CHUNKED_POST + b"authorization: Bearer other\r\n\r\n" + LAST)
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+    assert [name for name, _ in seen[0]["headers"]] == [b"host", b"transfer-encoding"]
+
+
+@pytest.mark.parametrize("trailer", [b"a: b\r\n", b"a"], ids=["fields", "one field"])
+async def test_what_follows_a_body_without_an_end_is_cut_off(trailer: bytes) -> None:
+    async with serving(answering(LENGTH)) as port, connected(port) as (reader, writer):
+        writer.write(CHUNKED_POST)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(200):
+                writer.write(trailer * 10_000)
+                await writer.drain()
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(65_536):
+                pass
+        assert reader.at_eof() or reader.exception() is not None
+
+
+async def test_few_calls_wait_on_one_connection_however_many_are_sent() -> None:
+    waiting: list[int] = []
+
+    class Watched(HttpProtocol):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            waiting.append(len(self.pipeline))
+
+    asked = GET * 20_000
+    async with serving(answering(LENGTH), Watched) as port, connected(port) as (reader, writer):
+        sending = asyncio.create_task(write_all(writer, asked + LAST))
+        answer = await reader.read()
+        await sending
+    assert answer.count(b"HTTP/1.1 200 OK") == 20_001
+    in_one_read = 262_144 // len(GET)
+    assert max(waiting) <= 2 * in_one_read < 20_000
+
+
+async def write_all(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(data)
+    await writer.drain()
+
+
+async def test_a_client_that_takes_nothing_of_its_answer_is_cut_off() -> None:
+    ended = asyncio.Event()
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for _ in range(1_000):
+                await send({"type": "http.response.body", "body": b"x" * 65_536, "more_body": True})
+        finally:
+            ended.set()
+
+    async with serving(app, timeout_keep_alive=1) as port, connected(port) as (reader, writer):
+        writer.write(GET)
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await ended.wait()
+
+
+async def test_a_client_that_is_only_slow_gets_all_of_its_answer() -> None:
+    body = b"x" * 16_000_000
+    async with serving(answering(body=body), timeout_keep_alive=1) as port, connected(port) as (reader, writer):
+        writer.write(LAST)
+        received = 0
+        for _ in range(20):
+            received += len(await reader.read(1_000_000))
+            await asyncio.sleep(0.1)
+        received += len(await reader.read())
+    assert received > len(body)

@@ -6,7 +6,7 @@ from typing import Final
 
 from app.core.header_fields import HeaderFields
 
-_OF_ONE_CALL: Final = (b"server-timing", b"x-ratelimit-", b"x-weir-cost-usd")
+_OF_ONE_CALL: Final = (b"content-length", b"server-timing", b"x-ratelimit-", b"x-weir-cost-usd")
 
 
 @dataclass(slots=True)

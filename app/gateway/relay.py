@@ -28,6 +28,7 @@ from app.upstreams.retry_after import retry_after_seconds, should_retry
 CLIENT_CLOSED_REQUEST: Final = 499
 """Nginx's status for a caller that left before there was an answer; nobody ever sees it but the ledger."""
 _TEXT_CHARACTERS_MAX: Final = 256
+_STATUS_END: Final = 600
 _ROOM_AFTER_SECONDS: Final = 1
 
 
@@ -128,7 +129,7 @@ def refused(attempt: Attempt, refusal: Refused, settlement: Settlement) -> Answe
         rejected = UpstreamRejectedCredential(name)
         settlement.release(attempt, rejected.status)
         return rejected
-    if refusal.status < HTTPStatus.BAD_REQUEST:
+    if not HTTPStatus.BAD_REQUEST <= refusal.status < _STATUS_END:
         error = UpstreamAnsweredNonsense(f"The upstream '{name}' answered {refusal.status}, which is not followed.")
         settlement.release(attempt, error.status)
         return error

@@ -92,15 +92,17 @@ class HttpAnswer(UpstreamAnswer):
                 self._silent_until = self._waits.between_chunks_at(now)
             asks_again_at = now + patience_seconds
             until = min(asks_again_at, self._silent_until)
-            await self._connection.news(until)
-            while (data := self._connection.read()) is None:
-                if self._loop.time() < until:
-                    await self._connection.news(until)
-                elif asks_again_at < self._silent_until:
-                    return None
-                else:
+            while data is None:
+                await self._connection.news(until)
+                data = self._connection.read()
+                if data is None and self._loop.time() >= until:
+                    if asks_again_at < self._silent_until:
+                        return None
                     self.close()
                     raise UpstreamFailed("timed_out", "silent for too long, or too long in total")
+        elif not self._connection.is_ended and self._loop.time() >= self._waits.deadline:
+            self.close()
+            raise UpstreamFailed("timed_out", "too long in total")
         self._silent_until = None
         return data
 

@@ -19,6 +19,7 @@ LAYERS: Final = {
         "first_run",
         "gunicorn_conf",
         "http_protocol",
+        "http_writing",
         "limiting",
         "local",
         "main",

@@ -530,3 +530,12 @@ async def test_a_slow_reader_slows_the_upstream_down(weir: RunningWeir, mine: As
         assert sent < 32_000_000
         received += sum([len(data) async for data in pieces])
     assert received == 64_000_000
+
+
+async def test_what_has_no_content_has_no_length(canned_weir: RunningWeir, canned: CannedUpstream) -> None:
+    canned.answers_json({"id": "file-1"})
+    async with canned_weir.http() as client:
+        await client.post("/v1/files", files={"file": ("a.jsonl", b"{}")}, data={"purpose": "batch"})
+        canned.answers(b"HTTP/1.1 204 No Content\r\n\r\n")
+        answer = await client.delete("/v1/files/file-1")
+    assert (answer.status_code, "content-length" in answer.headers) == (204, False)

@@ -297,3 +297,12 @@ async def test_fastapi_answers_metered_calls_as_their_short_way_does(weir: Runni
     assert (there.status_code, there.json()["choices"]) == (200, here.json()["choices"])
     assert there.headers["x-weir-cost-usd"] == here.headers["x-weir-cost-usd"]
     assert len(await weir.entries()) == 2
+
+
+@pytest.mark.parametrize("status", [600, 999])
+async def test_a_status_that_is_none_is_no_answer(
+    canned_weir: RunningWeir, canned: CannedUpstream, status: int
+) -> None:
+    canned.answers_json({"error": {"message": "denied"}}, status=status)
+    answer = await ask(canned_weir)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_invalid_response")

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.fixtures.canned import CannedUpstream
 from tests.fixtures.waiting import until
 from tests.fixtures.weir import RunningWeir, StartWeir
 
@@ -200,3 +201,14 @@ async def test_two_keys_are_refused(weir: RunningWeir) -> None:
         headers = [("idempotency-key", "one"), ("idempotency-key", "two")]
         answer = await client.post("/v1/chat/completions", json=HELLO, headers=headers)
     assert answer.status_code == 400
+
+
+async def test_a_sound_that_is_given_again_has_one_length(canned_weir: RunningWeir, canned: CannedUpstream) -> None:
+    canned.answers(b"HTTP/1.1 200 OK\r\ncontent-type: audio/mpeg\r\ncontent-length: 5\r\n\r\nSOUND")
+    request = {"model": "tts-1", "input": "hello", "voice": "alloy"}
+    async with canned_weir.http() as client:
+        for is_again in (False, True):
+            answer = await client.post("/v1/audio/speech", json=request, headers={"idempotency-key": "sound"})
+            await canned_weir.wiring.ledger.drain()
+            assert (answer.content, "idempotent-replayed" in answer.headers) == (b"SOUND", is_again)
+            assert answer.headers.get_list("content-length") == ["5"]

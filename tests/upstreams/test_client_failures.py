@@ -133,6 +133,18 @@ async def test_silence_is_measured_by_the_upstreams_own_timeouts(
     never.set()
 
 
+async def test_an_answer_ends_in_time_also_if_its_upstream_never_pauses(
+    client: UpstreamClient, canned: CannedUpstream, url: URL
+) -> None:
+    canned.answers(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n", *[b"x" * 200_000] * 200)
+    answer = await client.send("GET", url, HEADERS, None, Timeouts(total_timeout_seconds=0.3))
+    assert await answer.read_some()
+    await asyncio.sleep(0.4)
+    with pytest.raises(UpstreamFailed, match="too long in total") as caught:
+        await answer.read_some()  # for which there is something
+    assert caught.value.failure == "timed_out"
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "br", "Deflate, gzip"])
 async def test_a_compressed_answer_is_not_unpacked(
     client: UpstreamClient, canned: CannedUpstream, url: URL, encoding: str
