@@ -30,7 +30,7 @@ _NOTHING: Final = Nano(0)
 _CHANGES_ANSWERS: Final = "openai-beta"
 
 
-class Place(NamedTuple):
+class Shelf(NamedTuple):
     """Where the answer to one call is, or may be, kept."""
 
     name: str | None
@@ -57,7 +57,7 @@ class AnswerCache:
         self._settings = settings.cache
         self._clock = clock
 
-    def place_of(self, caller: Caller, operation: Operation, request: MeteredRequest, inbound: Inbound) -> Place | None:
+    def shelf_of(self, caller: Caller, operation: Operation, request: MeteredRequest, inbound: Inbound) -> Shelf | None:
         """Return where the answer to a call is kept, None where nobody asks for that; raises InvalidRequest."""
         project_id = caller.project_id or ""
         wish = read_wish(inbound, self._policies.of(project_id), self._settings)
@@ -65,19 +65,19 @@ class AnswerCache:
             return None
         # An idempotency key promises one call an answer of its own.
         if inbound.fields.get("idempotency-key") is not None or not is_repeatable(operation, request):
-            return Place(None, wish)
+            return Shelf(None, wish)
         asked = (project_id, operation.name, inbound.query, *inbound.values(_CHANGES_ANSWERS))
         name = self._answers.name(request.body, *(part.encode(errors="surrogateescape") for part in asked))
-        return Place(name if wish.keeps else None, wish)
+        return Shelf(name if wish.keeps else None, wish)
 
     async def find(
-        self, place: Place, caller: Caller, request: MeteredRequest, context: CallContext, lease: Lease | None
+        self, shelf: Shelf, caller: Caller, request: MeteredRequest, context: CallContext, lease: Lease | None
     ) -> Answer | None:
         """Return the answer that is kept for a call, its place in the limits ended and its receipt on its way."""
-        if place.name is None or place.wish.age_seconds_max == 0:
+        if shelf.name is None or shelf.wish.age_seconds_max == 0:
             return None
-        found = await self._answers.find(place.name)
-        if found is None or found[1] > place.wish.age_seconds_max:
+        found = await self._answers.find(shelf.name)
+        if found is None or found[1] > shelf.wish.age_seconds_max:
             return None
         kept, age_seconds = found
         gateway_seconds = monotonic_seconds() - context.started_seconds
@@ -92,15 +92,15 @@ class AnswerCache:
         ]
         return shows(Answer(HTTPStatus.OK, [*kept.headers, *own], kept.body), lease)
 
-    async def keep(self, place: Place, answer: Answer, outcome: str | None) -> Answer:
+    async def keep(self, shelf: Shelf, answer: Answer, outcome: str | None) -> Answer:
         """Return *answer*, to a call that ended with *outcome*, and keep it if it is one to be kept."""
-        if place.name is None:
+        if shelf.name is None:
             answer.headers.append((HEADER.encode(), b"bypass"))
             return answer
         is_kept = False
         if is_keepable(answer, outcome) and isinstance(answer.body, bytes):
             headers = kept_headers(answer, answer.body)
-            is_kept = await self._answers.keep(place.name, KeptAnswer(headers, answer.body, place.wish.ttl_seconds))
+            is_kept = await self._answers.keep(shelf.name, KeptAnswer(headers, answer.body, shelf.wish.ttl_seconds))
             answer.headers[:] = [*answer.headers, *(header for header in headers if header not in answer.headers)]
         answer.headers.append((HEADER.encode(), b"stored" if is_kept else b"miss"))
         return answer

@@ -80,21 +80,12 @@ class Dispatcher:
         """
         await self._reserve(attempt)
         while True:
-            found: Answer | Operational | _Failed | CallAttempt = await self._attempt(attempt, tries, inbound)
+            found: Answer | Operational | CallAttempt | _Failed = await self._attempt(attempt, tries, inbound)
             if isinstance(found, _Failed):
                 found = await self._next(attempt, found, tries)
-            if isinstance(found, CallAttempt):
-                attempt = found
-                continue
-            if isinstance(found, Operational):
-                if tries.forbids_sdk_retry:
-                    found.headers["x-should-retry"] = "false"
-                raise found
-            if found.error_code is not None or found.status >= _BAD_REQUEST:
-                attempt.context.error_code = found.error_code
-                if tries.forbids_sdk_retry:
-                    found.headers[:] = _no_more(found.headers)
-            return shows(found, attempt.lease)
+            if not isinstance(found, CallAttempt):
+                return _last(found, attempt, tries)
+            attempt = found
 
     async def _reserve(self, attempt: CallAttempt) -> None:
         try:
@@ -163,7 +154,8 @@ class Dispatcher:
         then = tries.next(attempt.target, failed.verdict, failed.retry_after_seconds, monotonic_seconds())
         if then is None:
             return failed.settle()
-        lease, attempt.lease = attempt.lease, None
+        own, attempt.lease = attempt.lease, None  # to settle does not end the place: the next attempt takes it over
+        lease = own
         ending = failed.settle()
         try:
             await asyncio.sleep(then.pause_seconds)
@@ -187,6 +179,7 @@ class Dispatcher:
             self._limits.release(lease)
             raise
         self._limits.release(lease)
+        attempt.lease = own  # its caller sees how it stood
         return ending
 
     def _begin(
@@ -233,6 +226,19 @@ async def _unless_stranded(
 def _close_unused(task: "asyncio.Task[UpstreamAnswer]") -> None:
     if not task.cancelled() and task.exception() is None:
         task.result().close()
+
+
+def _last(found: Answer | Operational, attempt: CallAttempt, tries: Tries) -> Answer:
+    """Return the answer that the caller gets; raises an Operational error."""
+    if isinstance(found, Operational):
+        if tries.forbids_sdk_retry:
+            found.headers["x-should-retry"] = "false"
+        raise found
+    if found.error_code is not None or found.status >= _BAD_REQUEST:
+        attempt.context.error_code = found.error_code
+        if tries.forbids_sdk_retry:
+            found.headers[:] = _no_more(found.headers)
+    return shows(found, attempt.lease)
 
 
 def _no_more(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -1,6 +1,6 @@
 """A short way to the metered routes: found by their paths alone, without the layers that every other route has.
 
-FastAPI's own layers, routing and compression cost as much as half of the call itself
+FastAPI's own layers, routing and compression cost more than authentication, prices and budgets together
 (`docs/decisions/0004-metered-routes-skip-dependencies.md`). Pure ASGI.
 """
 

@@ -135,7 +135,7 @@ def _last_event(attempt: Attempt, stream: EventStream, error: Operational) -> by
 
 def _settle(attempt: Attempt, stream: EventStream, settlement: Settlement, outcome: Outcome) -> None:
     """Settle with the usage that the stream reported, or else with what was relayed of it, counted."""
-    tokens = stream.relayed_tokens() if stream.usage is None else 0
+    tokens = stream.relayed_tokens()  # first: to count may be what finds the names below
     attempt.answered_model = bounded_text(stream.answered_model)
     attempt.service_tier = bounded_text(stream.service_tier)
     if stream.usage is None and settlement.postpone(attempt, stream.stored):

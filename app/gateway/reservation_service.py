@@ -59,20 +59,18 @@ class ReservationDesk:
         """
         ceilings = self._ceilings(attempt, attempt.request.bound)
         try:
-            grant, is_short = await self._reserve(attempt, ceilings)
+            grant, demand = await self._reserve(attempt, ceilings)
         except BudgetSpent:
-            counted = await self._counts.exact_bound(attempt.operation, attempt.request, attempt.target.sent_model)
+            counted = await self._exact_bound(attempt)
             if counted is None:
                 raise
             ceilings = self._ceilings(attempt, counted)
-            grant, is_short = await self._reserve(attempt, ceilings)
+            grant, demand = await self._reserve(attempt, ceilings)
         attempt.ceiling_nano = grant.ceiling_nano
         attempt.budget_window_ids = grant.window_ids
         if grant.must_be_capped and not attempt.request.is_capped:
             try:
-                if is_short:
-                    ceilings = await self._exact_ceilings(attempt, ceilings)
-                self._cap(attempt, ceilings)
+                await self._cap(attempt, ceilings, demand)
             except BaseException:
                 self._budgets.release(attempt.id)
                 raise
@@ -84,7 +82,7 @@ class ReservationDesk:
         answer, windows = await self._budgets.preview(_payer(attempt), demand)
         counted = None
         if isinstance(answer, Shortfall):
-            counted = await self._counts.exact_bound(attempt.operation, attempt.request, attempt.target.sent_model)
+            counted = await self._exact_bound(attempt)
         if counted is not None:
             ceilings = self._ceilings(attempt, counted)
             ceiling, demand = self._price(attempt, ceilings)
@@ -92,14 +90,12 @@ class ReservationDesk:
         cap = None
         if isinstance(answer, Grant) and answer.must_be_capped and not attempt.request.is_capped:
             attempt.ceiling_nano = answer.ceiling_nano
-            if demand is not None and answer.ceiling_nano < demand.capped_nano:
-                ceilings = await self._exact_ceilings(attempt, ceilings)
-            self._cap(attempt, ceilings)
+            await self._cap(attempt, ceilings, demand)
             cap = attempt.output_tokens_cap
         return Explanation(attempt.target, ceiling, demand, answer, windows, cap, counted is not None)
 
-    async def _reserve(self, attempt: Attempt, ceilings: Ceilings) -> tuple[Grant, bool]:
-        """Return the grant, and whether it is less than the usual cap needs."""
+    async def _reserve(self, attempt: Attempt, ceilings: Ceilings) -> tuple[Grant, Demand | None]:
+        """Return the grant, and what it was asked for."""
         ceiling, demand = self._price(attempt, ceilings)
         reservation = Reservation(
             id=attempt.id,
@@ -120,7 +116,7 @@ class ReservationDesk:
         grant = await self._budgets.reserve(reservation, demand, claim)
         if grant is None:
             raise IdempotencyKeyInUse
-        return grant, demand is not None and grant.ceiling_nano < demand.capped_nano
+        return grant, demand
 
     def _price(self, attempt: Attempt, ceilings: Ceilings) -> tuple[Ceiling, Demand | None]:
         """Return the ceiling of an attempt and what it asks its budgets for, None where its model has no price."""
@@ -137,16 +133,18 @@ class ReservationDesk:
         least = min(ceilings.with_maximum(self._settings.output_tokens_min), capped)
         return Demand(ceiling_nano, capped, least)
 
-    async def _exact_ceilings(self, attempt: Attempt, ceilings: Ceilings) -> Ceilings:
-        """Return the ceilings by an exact count, which makes more of little money; *ceilings* where there is none."""
-        counted = await self._counts.exact_bound(attempt.operation, attempt.request, attempt.target.sent_model)
-        return ceilings if counted is None else self._ceilings(attempt, counted)
-
-    def _cap(self, attempt: Attempt, ceilings: Ceilings) -> None:
-        """Set the maximum that the amount held pays for."""
+    async def _cap(self, attempt: Attempt, ceilings: Ceilings, demand: Demand | None) -> None:
+        """Set the maximum that the amount held pays for; of little money an exact count makes more."""
+        if demand is not None and attempt.ceiling_nano < demand.capped_nano:
+            counted = await self._exact_bound(attempt)
+            ceilings = ceilings if counted is None else self._ceilings(attempt, counted)
         within = ceilings.output_tokens_within(attempt.ceiling_nano)
         attempt.output_tokens_cap = min(within, self._settings.output_tokens_default)
         attempt.body = attempt.operation.capped(attempt.body, attempt.output_tokens_cap)
+
+    async def _exact_bound(self, attempt: Attempt) -> Bound | None:
+        """Return the bound by a count of tokens, in the words of the model that is sent to; None where it has none."""
+        return await self._counts.exact_bound(attempt.operation, attempt.request, attempt.target.sent_model)
 
     def _ceilings(self, attempt: Attempt, bound: Bound) -> Ceilings:
         target, service_tier = attempt.target, attempt.request.service_tier

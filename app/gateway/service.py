@@ -1,7 +1,6 @@
 """The life of a call, from a caller that is known and a request that was read to an answer on its way."""
 
 from functools import partial
-from typing import Final
 
 from app.core.clock import Clock
 from app.core.ids import new_uuid7
@@ -20,9 +19,6 @@ from app.limits.service import LimitService
 from app.observability.context import CallContext
 from app.upstreams.routing import Target
 from app.upstreams.service import UpstreamService
-
-_SDK_SAYS: Final = ("x-stainless-retry-count", "x-stainless-read-timeout", "user-agent")
-"""How often the caller's SDK has sent the call before, how long it waits for an answer, and which one it is."""
 
 
 class GatewayService:
@@ -70,15 +66,18 @@ class GatewayService:
             if not isinstance(kept, Record):
                 return _replay(*kept)
             record = kept
-        place = self._cache.place_of(caller, operation, request, inbound)
+        shelf = self._cache.shelf_of(caller, operation, request, inbound)
         payer = payer_of(caller, request.model)
         lease = await self._limits.acquire(payer, partial(demand_of, operation, request))
         try:
-            if place is not None:
-                kept_answer = await self._cache.find(place, caller, request, context, lease)
+            if shelf is not None:
+                kept_answer = await self._cache.find(shelf, caller, request, context, lease)
                 if kept_answer is not None:
                     return kept_answer
-            tries = self._upstreams.tries(plan, *map(inbound.fields.get, _SDK_SAYS))
+            said = inbound.fields.get
+            tries = self._upstreams.tries(
+                plan, said("x-stainless-retry-count"), said("x-stainless-read-timeout"), said("user-agent")
+            )
             target, ticket = self._upstreams.begin(tries)
         except BaseException:  # a call that was not made is counted nowhere
             self._limits.release(lease)
@@ -86,7 +85,7 @@ class GatewayService:
         attempt = self._attempt(caller, operation, request, target, context)
         attempt.payer, attempt.lease, attempt.record, attempt.ticket = payer, lease, record, ticket
         answer = await self._dispatcher.answer(attempt, tries, inbound)
-        return answer if place is None else await self._cache.keep(place, answer, context.outcome)
+        return answer if shelf is None else await self._cache.keep(shelf, answer, context.outcome)
 
     async def explain(
         self, caller: Caller, operation: Operation, request: MeteredRequest, context: CallContext

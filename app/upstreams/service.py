@@ -81,7 +81,7 @@ class UpstreamService:
         self._calls = calls
 
     def plan_for(self, caller: Caller, model: str) -> Plan:
-        """Return the same for *caller*: to one who may not call it, a model is as unknown as one that is not there."""
+        """Return where a call of *caller* may go: a model that is not for it is as unknown as one that is not there."""
         if not self._allows(caller, model):
             raise ModelNotFound(model)
         return self.plan(model, lambda other: self._allows(caller, other))

@@ -1,6 +1,5 @@
 """How long one call may take, by the settings and by what its upstream has of its own. Pure."""
 
-import asyncio
 from typing import Final, NamedTuple, Self
 
 from app.setting_groups import Upstream as UpstreamSettings
@@ -32,12 +31,8 @@ class Waits(NamedTuple):
             now + (own.total_timeout_seconds or settings.total_timeout_seconds),
         )
 
-    def first_byte(self, now: float) -> asyncio.Timeout:
-        """Return the bound of the wait for an answer that begins now."""
-        return asyncio.timeout_at(self.first_byte_at(now))
-
     def first_byte_at(self, now: float) -> float:
-        """Return when that wait ends."""
+        """Return when the wait ends that begins now, for an answer."""
         return min(now + self.first_byte_seconds, self.deadline)
 
     def between_chunks_at(self, now: float) -> float:

@@ -265,6 +265,24 @@ async def test_tokens_are_counted_by_the_words_of_the_model_that_is_sent_to(
     assert canned.requests == []
 
 
+async def test_a_caller_sees_its_own_limit_where_no_fallback_can_be_had(
+    weir2: RunningWeir, canned: CannedUpstream
+) -> None:
+    upstreams = weir2.wiring.upstreams
+    upstreams._calls = upstreams._calls._replace(fallback_models={"gpt-4o": ("gpt-4o-mini",)})
+    change(weir2, 0, models=("gpt-4o",))
+    change(weir2, 1, models=("gpt-4o-mini",))
+    await make(weir2, scope="organization", counts="requests", per="minute", maximum=10, model="gpt-4o")
+    await make(weir2, scope="organization", counts="tokens", per="minute", maximum=5, model="gpt-4o-mini")
+    await weir2.wiring.limits.service.load()
+    head = "HTTP/1.1 500 X\r\ncontent-type: application/json\r\nx-ratelimit-limit-requests: 777\r\n"
+    canned.answers(f"{head}content-length: 12\r\n\r\n".encode() + b'{"error":{}}')
+
+    answer = await ask(weir2, model="gpt-4o", max_tokens=20)
+
+    assert (answer.status_code, answer.headers["x-ratelimit-limit-requests"]) == (500, "10")
+
+
 async def test_a_fallback_that_its_limits_refuse_takes_no_place_at_its_upstream(
     weir2: RunningWeir, canned: CannedUpstream
 ) -> None:

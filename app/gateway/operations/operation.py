@@ -71,7 +71,7 @@ class Answered:
     model: object = None
     service_tier: object = None
     output_tokens: int = 0
-    """About how many it has generated, by our own count, where it has no usage."""
+    """About how many it has generated that `usage` does not tell of, by our own count."""
     stored: tuple[StoredObject, ...] = ()
     """What the upstream stores from now on."""
     is_pending: bool = False
