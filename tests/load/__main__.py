@@ -40,7 +40,9 @@ def main() -> int:
     show_targets(report)
     print(f"{time.monotonic() - started:.0f} s altogether.")
     target: Path | None = arguments.page or (None if arguments.only else PAGE)
-    if target is not None:
+    if target is not None and not report.is_complete:
+        print(f"{target} is left as it is, as not everything could be measured.")
+    elif target is not None:
         target.write_text(page(report, options, description(), utc_now().astimezone(UTC)), "utf-8")
         print(f"Kept in {target}.")
     return 0 if report.is_complete else 1

@@ -49,9 +49,12 @@ def _compare(report: Report, options: Options, gateways: list[Gateway], kind: st
     requests = same(body)
     loads = {each.name: (each, requests(each)) for each in gateways}
     for peer in options.peers:
-        result = uvloop.run(load(peer.port, loads[peer.name][1], connections=1, seconds=0.01))
-        if result.failed:
-            report.say(f"{peer.name} is not among the {kind}: {', '.join(result.failed)}.")
+        try:
+            failed = list(uvloop.run(load(peer.port, loads[peer.name][1], connections=1, seconds=0.01)).failed)
+        except OSError as error:
+            failed = [f"port {peer.port}: {error}"]
+        if failed:
+            report.say(f"{peer.name} is not among the {kind}: {', '.join(failed)}.")
             del loads[peer.name]
     medians = alternate(loads, options)
     show(report.table(kind, *BASE_COLUMNS, "beside the bare relay"), medians, BARE)

@@ -112,6 +112,8 @@ def process(
     is_up: Callable[[int], bool] = is_listening,
 ) -> Iterator[int]:
     """Run a program until the block ends, logging into *directory*; yields its process id once *port* is up."""
+    if is_listening(port):
+        raise RuntimeError(f"port {port} is taken already")
     log = directory / f"{port}.log"
     with log.open("wb") as output, spawn(arguments, environment(directory, **variables), output) as child:
         try:

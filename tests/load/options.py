@@ -25,13 +25,27 @@ class Options(NamedTuple):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add those to *parser*."""
     default = Options()
-    parser.add_argument("--rounds", type=int, default=default.rounds, help="how often each is measured, in turn")
-    parser.add_argument("--seconds", type=float, default=default.seconds, help="how long a round is")
-    parser.add_argument("--rows", type=int, default=default.rows, help="rows of the large ledger")
+    parser.add_argument(
+        "--rounds", type=_at_least_one, default=default.rounds, help="how often each is measured, in turn"
+    )
+    parser.add_argument("--seconds", type=_positive, default=default.seconds, help="how long a round is")
+    parser.add_argument("--rows", type=_at_least_one, default=default.rows, help="rows of the large ledger")
     parser.add_argument(
         "--peer", action="append", default=[], type=peer, metavar="NAME=URL,KEY[,HEADER...]", help=_PEER_HELP
     )
     parser.add_argument("--upstream-port", type=int, default=0, help="where the upstream of all gateways listens")
+
+
+def _at_least_one(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _positive(text: str) -> float:
+    if not (number := float(text)) > 0:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return number
 
 
 def options_of(arguments: argparse.Namespace) -> Options:

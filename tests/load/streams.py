@@ -20,7 +20,8 @@ HOW = (
 )
 BUDGET_KIB = 60
 OPENED_AT_ONCE = 50
-_STREAMS_PER_SECOND_OF_A_ROUND = 1_000
+_STREAMS_MAX = 1_000
+"""As many connections to upstreams as a Weir has by default."""
 _LISTENED_ROUNDS = 45
 NOISE_KIB = 512
 BODY = (
@@ -93,7 +94,7 @@ async def settled(pid: int) -> int:
 
 
 async def measure(port: int, pid: int, report: Report, options: Options) -> None:
-    count = max(10, int(_STREAMS_PER_SECOND_OF_A_ROUND * options.seconds))
+    count = min(_STREAMS_MAX, max(10, int(_STREAMS_MAX * options.seconds)))
     seconds = _LISTENED_ROUNDS * options.seconds
     await closed(await opened(port, max(1, count // 10)))
     before = await settled(pid)
