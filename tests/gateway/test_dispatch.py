@@ -51,6 +51,14 @@ def change(weir: RunningWeir, position: int, **fields: Any) -> None:
     directory.set(tuple(upstreams))
 
 
+def falls_back(weir: RunningWeir) -> None:
+    """Have `gpt-4o` at the first upstream only, and `gpt-4o-mini` in its stead at the second."""
+    upstreams = weir.wiring.upstreams
+    upstreams._calls = upstreams._calls._replace(fallback_models={"gpt-4o": ("gpt-4o-mini",)})
+    change(weir, 0, models=("gpt-4o",))
+    change(weir, 1, models=("gpt-4o-mini",))
+
+
 def only_first(weir: RunningWeir) -> None:
     directory = weir.wiring.upstreams._directory
     directory.set(directory.upstreams[:1])
@@ -196,10 +204,7 @@ async def test_when_nobody_answers_the_caller_gets_the_last_error_as_it_came(
 async def test_a_model_to_fall_back_to_is_named_priced_and_limited_as_itself(
     weir2: RunningWeir, canned: CannedUpstream
 ) -> None:
-    upstreams = weir2.wiring.upstreams
-    upstreams._calls = upstreams._calls._replace(fallback_models={"gpt-4o": ("gpt-4o-mini",)})
-    change(weir2, 0, models=("gpt-4o",))
-    change(weir2, 1, models=("gpt-4o-mini",))
+    falls_back(weir2)
     refuses(canned, 500)
     for model, requests in (("gpt-4o", 10), ("gpt-4o-mini", 7)):
         await make(weir2, scope="organization", counts="requests", per="minute", maximum=requests, model=model)
@@ -268,10 +273,7 @@ async def test_tokens_are_counted_by_the_words_of_the_model_that_is_sent_to(
 async def test_a_caller_sees_its_own_limit_where_no_fallback_can_be_had(
     weir2: RunningWeir, canned: CannedUpstream
 ) -> None:
-    upstreams = weir2.wiring.upstreams
-    upstreams._calls = upstreams._calls._replace(fallback_models={"gpt-4o": ("gpt-4o-mini",)})
-    change(weir2, 0, models=("gpt-4o",))
-    change(weir2, 1, models=("gpt-4o-mini",))
+    falls_back(weir2)
     await make(weir2, scope="organization", counts="requests", per="minute", maximum=10, model="gpt-4o")
     await make(weir2, scope="organization", counts="tokens", per="minute", maximum=5, model="gpt-4o-mini")
     await weir2.wiring.limits.service.load()
@@ -286,9 +288,7 @@ async def test_a_caller_sees_its_own_limit_where_no_fallback_can_be_had(
 async def test_a_fallback_that_its_limits_refuse_takes_no_place_at_its_upstream(
     weir2: RunningWeir, canned: CannedUpstream
 ) -> None:
-    upstreams = weir2.wiring.upstreams
-    upstreams._calls = upstreams._calls._replace(fallback_models={"gpt-4o": ("gpt-4o-mini",)})
-    change(weir2, 0, models=("gpt-4o",))
+    falls_back(weir2)
     change(weir2, 1, models=("gpt-4o-mini", "gpt-4.1-mini"), calls_at_once=1)
     refuses(canned, 500)
     await make(weir2, scope="organization", counts="tokens", per="minute", maximum=5, model="gpt-4o-mini")
@@ -296,7 +296,7 @@ async def test_a_fallback_that_its_limits_refuse_takes_no_place_at_its_upstream(
 
     assert (await ask(weir2, model="gpt-4o", max_tokens=20)).status_code == 500
 
-    assert {health.in_flight for health in upstreams._calls.health.targets()} == {0}
+    assert {health.in_flight for health in weir2.wiring.upstreams._calls.health.targets()} == {0}
     assert (await ask(weir2, model="gpt-4.1-mini", max_tokens=20)).status_code == 200
 
 
