@@ -39,7 +39,7 @@ async def make_budget(weir: RunningWeir, limit_usd: str, **changes: Any) -> str:
 
 
 async def window(weir: RunningWeir) -> tuple[int, int]:
-    await weir.wiring.ledger.drain()
+    await weir.drain()
     [row] = await weir.sql("SELECT spent_nano, reserved_nano FROM budget_windows")
     return (row[0], row[1])
 

@@ -369,6 +369,7 @@ async def test_without_an_upstream_that_takes_calls_the_caller_is_told_when_to_c
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "upstream_unavailable")
     assert int(answer.headers["retry-after"]) >= 1
+    assert await weir2.entries() == []
     assert await weir2.sql("SELECT FROM reservations") == []
 
 

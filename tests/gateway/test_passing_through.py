@@ -248,7 +248,7 @@ async def test_nothing_is_written_down_of_what_was_never_sent(weir: RunningWeir,
     async with unlucky.http() as client:
         answer = await client.get("/v1/files")
     assert answer.json()["error"]["code"] == "upstream_unreachable"
-    assert await weir.entries() == []
+    assert await unlucky.entries() == []
     assert await weir.sql("SELECT * FROM reservations") == []
 
 
