@@ -1,7 +1,7 @@
 """The door of every metered call.
 
 FastAPI documents these routes and matches them; its dependency and response machinery is left out of the call itself,
-which costs about 150 us of CPU less (`docs/decisions/0004-metered-routes-skip-dependencies.md`).
+which costs less than half of the CPU (`docs/decisions/0004-metered-routes-skip-dependencies.md`).
 """
 
 import asyncio
