@@ -21,11 +21,11 @@ from app.gateway.front_router import FrontDoor
 from app.gateway.passthrough import PassedPaths
 from app.observability import sentry
 from app.observability.lifecycle import DeprecationHeaders
-from app.observability.limits import BodyLimit, HeaderLimit, TrustedHosts
 from app.observability.logging import capture_stdlib, configure
 from app.observability.metrics import Metrics
 from app.observability.middleware import CallMiddleware
 from app.observability.proxies import ForwardedFor
+from app.observability.request_limits import BodyLimit, HeaderLimit, TrustedHosts
 from app.observability.tracing import build_tracer
 from app.settings import Settings, load_settings
 from app.version import VERSION

@@ -33,7 +33,7 @@ def read_amount(value: Any) -> Nano:
 
 
 def read_limit(value: Any) -> Nano:
-    """Return the same for an amount that must not be negative."""
+    """Return an amount that must not be negative, in nano-dollars."""
     nano = read_amount(value)
     if nano < 0:
         raise _unlike("it must not be negative")

@@ -56,7 +56,7 @@ class BudgetRecord(NamedTuple):
 
     @property
     def budget(self) -> Budget:
-        """The same as the hot path knows it."""
+        """The budget as the hot path knows it."""
         return Budget(
             id=self.id,
             name=self.name,

@@ -70,9 +70,9 @@ class BudgetService:
         self.lease = Lease(db, self.process_id, settings, ledger, clock)
         ledger.settle_with(self._settle)
 
-    def admit(self) -> None:
+    def require_writable(self) -> None:
         """Raise Unavailable when a call made now could not be written to the ledger."""
-        self._ledger.admit()
+        self._ledger.require_writable()
 
     async def reserve(
         self, reservation: Reservation, demand: Demand | None, claim: KeyClaim | None = None
@@ -243,7 +243,7 @@ class BudgetService:
                 return [None] * len(ids)
 
     async def _settle(self, connection: HotConnection, entries: Sequence[Entry]) -> None:
-        """Settle a group; what cannot be written keeps its reservation, charged once this process is gone."""
+        """Settle a group of the ledger's; what cannot be written stays reserved, and is charged after this process."""
         await self._write_settled(connection, entries)
         for entry in entries:
             self._holds.end(entry.id)

@@ -43,7 +43,7 @@ class SecretBox:
         return self.open(data, bound_to).decode()
 
     def seal(self, secret: bytes, bound_to: str) -> bytes:
-        """Return the same for bytes."""
+        """Return *secret* sealed; only who names the same *bound_to* can open it."""
         nonce = os.urandom(_NONCE_BYTES)  # of one key, random nonces last for four billion secrets
         sealed = aes_gcm.seal(self._keys[self._current], nonce, secret, bound_to.encode())
         return _FORMAT + self._current + nonce + sealed

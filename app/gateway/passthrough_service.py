@@ -73,7 +73,7 @@ class PassthroughService:
         named = self._named(caller, call, operation)
         plan = await self._plan(caller, call, operation, named)
         places = await self._places(caller, call)
-        parts.ledger.admit()
+        parts.ledger.require_writable()
         lease = await parts.limits.acquire(
             payer_of(caller, operation.request.model),
             lambda counts_tokens: demand_of(operation, operation.request, counts_tokens),

@@ -97,7 +97,7 @@ async def read_some(attempt: Attempt, answer: UpstreamAnswer) -> bytes:
 
 
 async def _read_soon(attempt: Attempt, answer: UpstreamAnswer, until: float) -> bytes | None:
-    """Return the same, or None when nothing came *until* then, on the monotonic clock."""
+    """Return the next bytes, b"" at the end, None when nothing came *until* then, on the monotonic clock."""
     started = monotonic_seconds()
     try:
         return await answer.read_soon(max(0.0, until - started))

@@ -39,9 +39,9 @@ class ReservationDesk:
         self._counts = counts
         self._settings = settings
 
-    def admit(self) -> None:
+    def require_writable(self) -> None:
         """Raise Unavailable when a call made now could not be written: it must not be sent upstream, nor answered."""
-        self._budgets.admit()
+        self._budgets.require_writable()
 
     async def find_kept(self, claim: KeyClaim) -> tuple[str, StoredAnswer] | Record:
         """Return the request id and the answer that are kept for an idempotency key; else what claims and keeps it.

@@ -56,7 +56,7 @@ class GatewayService:
         """
         _note(context, operation, request)
         plan = self._upstreams.plan_for(caller, request.model)
-        self._reservations.admit()
+        self._reservations.require_writable()
         if request.references:
             plan = await self._dispatcher.narrow(caller.paying_project_id, plan, request)
         record = None

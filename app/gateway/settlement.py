@@ -58,11 +58,14 @@ class Settlement:
         return self._end(attempt, "settled", outcome, usage, status)
 
     def estimate(self, attempt: Attempt, outcome: Outcome, output_tokens: int, status: int) -> Nano:
-        """End *attempt* without a report: what its request uses and *output_tokens*, counted by us. Return the same."""
+        """End *attempt* without a report, by what its request uses and *output_tokens*, which Weir counted.
+
+        Returns what it costs.
+        """
         return self._end(attempt, "estimated", outcome, self._estimated(attempt, output_tokens), status)
 
     def measure(self, attempt: Attempt, answered: Answered, status: int) -> Nano:
-        """End *attempt* after a whole answer that does not say what it used. Return the same.
+        """End *attempt* after a whole answer that does not say what it used; return what it costs.
 
         What is only estimated of it makes it an estimate, unless that part of it is for free.
         """

@@ -79,7 +79,7 @@ class SocketAccount:
 
     async def reserve(self, operation: Charged, request: MeteredRequest, target: Target) -> Attempt:
         """Return a reserved attempt that has not begun; raises what `ReservationDesk.make` raises, or Unavailable."""
-        self._parts.ledger.admit()
+        self._parts.ledger.require_writable()
         attempt = self.unreserved(operation, request, target)
         await self._parts.reservations.make(attempt)
         return attempt

@@ -61,7 +61,7 @@ class GatewaySockets:
         context.operation, context.model = "realtime", model
         account = SocketAccount(self._parts, arrival.caller, context)
         plan = await account.plan(model)
-        self._parts.ledger.admit()
+        self._parts.ledger.require_writable()
         lease = await account.count(model, Demand(Amounts()))
         try:
             upstream = await self._open(arrival, plan, _realtime_path(arrival))
@@ -81,7 +81,7 @@ class GatewaySockets:
         context = arrival.context
         context.operation = "responses"
         account = SocketAccount(self._parts, arrival.caller, context)
-        self._parts.ledger.admit()
+        self._parts.ledger.require_writable()
         client = await arrival.accept(None)
         session = SocketSession(client, self._rules, arrival.require_allowed, context)
 

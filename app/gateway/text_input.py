@@ -31,7 +31,7 @@ class TextInput(NamedTuple):
         return self._bound(sum(len(text.encode()) for text in self.texts))
 
     def counted_bound(self, count: Callable[[str], int]) -> Bound:
-        """Return the same with its text counted in tokens by *count*."""
+        """Return the most that it can use, its text counted in tokens by *count*."""
         return self._bound(sum(min(len(text.encode()), count(text) + _STRING_TOKENS) for text in self.texts))
 
     def estimated_tokens(self) -> int:

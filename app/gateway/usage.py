@@ -37,7 +37,10 @@ def chat_usage(reported: object) -> Usage | None:
 
 
 def prompt_usage(reported: object) -> Usage | None:
-    """Return the same of a call that may generate nothing, and then does not say so: embeddings, completions."""
+    """Return the usage that is *reported* of a call which may generate nothing, and then does not say so.
+
+    Embeddings and completions are such.
+    """
     return chat_usage({"completion_tokens": 0, **reported}) if isinstance(reported, dict) else None
 
 

@@ -56,7 +56,7 @@ class LedgerService:
         """Let *settle* write what is appended, in one commit with what it is responsible for."""
         self._settle = settle
 
-    def admit(self) -> None:
+    def require_writable(self) -> None:
         """Raise Unavailable when a call made now could not be written: such a call must not be sent upstream."""
         if not (self._database_health.is_up and self.health.is_up):
             raise Unavailable("The database is not available right now, so no call can be charged or made.")

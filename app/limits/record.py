@@ -43,7 +43,7 @@ class LimitRecord(NamedTuple):
 
     @property
     def limit(self) -> Limit:
-        """The same as the hot path knows it."""
+        """The limit as the hot path knows it."""
         return Limit(
             self.id,
             self.name,

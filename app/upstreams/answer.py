@@ -22,7 +22,10 @@ class UpstreamAnswer(Protocol):
         """Return the next bytes of the body, b"" at its end; raises UpstreamFailed."""
 
     def read_soon(self, patience_seconds: float) -> Awaitable[bytes | None]:
-        """Return the same, or None when nothing came for so long: then it can be asked again. Raises UpstreamFailed."""
+        """Return the next bytes of the body, b"" at its end, None when nothing came for so long; raises UpstreamFailed.
+
+        After None it can be asked again.
+        """
 
     def read_all(self) -> Awaitable[bytes]:
         """Return the whole body; raises UpstreamFailed, also when it is longer than is allowed."""

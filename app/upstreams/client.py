@@ -82,7 +82,10 @@ class HttpAnswer(UpstreamAnswer):
         return cast("Awaitable[bytes]", self.read_soon(math.inf))  # never None: nobody waits for so long
 
     async def read_soon(self, patience_seconds: float) -> bytes | None:
-        """Return the same, or None when nothing came for so long: then it can be asked again. Raises UpstreamFailed."""
+        """Return the next bytes of the body, b"" at its end, None when nothing came for so long; raises UpstreamFailed.
+
+        After None it can be asked again.
+        """
         if self._is_closed:  # the connection may be another call's by now
             raise UpstreamFailed("lost", "the answer was closed before")
         data = self._connection.read()

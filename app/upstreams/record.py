@@ -41,7 +41,7 @@ class UpstreamConfig:
     enabled: bool = True
 
     def with_credential(self, upstream_id: str, api_key: str) -> Upstream:
-        """Return the same as calls know it."""
+        """Return the upstream as calls know it."""
         return Upstream(
             name=self.name,
             base_url=self.base_url,

@@ -100,7 +100,7 @@ async def test_an_entry_that_cannot_be_written_is_logged_in_full_and_stops_no_ot
     assert (line["event"], line["log_level"]) == ("ledger_entry_not_written", "error")
     assert Entry(**{name: line[name] for name in Entry._fields})._replace(id=bad.id) == bad
     assert UUID(line["id"]) == bad.id
-    ledger.admit()  # the database is well
+    ledger.require_writable()  # the database is well
 
 
 async def test_the_line_of_an_entry_that_was_not_written_has_every_field_of_it() -> None:
@@ -131,14 +131,14 @@ async def test_entries_wait_while_the_database_is_away_and_are_written_once_when
     await until(lambda: not own_db._health.is_up)
     assert 0 < ledger.pending < 3_010
     with pytest.raises(Unavailable, match="no call can be charged"):
-        ledger.admit()
+        ledger.require_writable()
 
     own_postgres.start()
     async with asyncio.timeout(20):
         await ledger.drain()
 
     assert await written(own_db) == sorted(expected)
-    ledger.admit()
+    ledger.require_writable()
 
 
 class ForgetfulDatabase(Database):
@@ -176,17 +176,17 @@ async def test_when_too_many_entries_wait_calls_are_refused_until_they_are_writt
     ledger = open_ledger(patient, queue_entries_max=3)
     async with locked_ledger(own_settings):
         append(ledger, 2)
-        ledger.admit()
+        ledger.require_writable()
         append(ledger, 1)
         with pytest.raises(Unavailable, match="Too many calls") as caught:
-            ledger.admit()
+            ledger.require_writable()
     assert caught.value.status == 503
     assert caught.value.code == "service_unavailable"
     assert int(caught.value.headers["retry-after"]) > 0
 
     await ledger.drain()
 
-    ledger.admit()
+    ledger.require_writable()
     await patient.close()
 
 
@@ -200,7 +200,7 @@ async def test_a_database_that_answers_but_takes_no_entries_stops_calls_and_is_s
             await own_db.ping()  # as the health service does
             assert own_db._health.is_up
             with pytest.raises(Unavailable):
-                ledger.admit()
+                ledger.require_writable()
             await run(own_db, "DROP TRIGGER full_disk ON ledger_entries")
             await ledger.drain()
     finally:
@@ -212,7 +212,7 @@ async def test_a_database_that_answers_but_takes_no_entries_stops_calls_and_is_s
     ]
     assert lines[0]["reason"] == "DiskFullError: could not extend file: No space left on device"
     assert await written(own_db) == expected
-    ledger.admit()
+    ledger.require_writable()
 
 
 _FULL_DISK = """

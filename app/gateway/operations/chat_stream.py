@@ -40,7 +40,7 @@ class ChatStream(EventStream):
         return sum(self.tokens_of_choice(choice) for choice in objects(document.get("choices")))
 
     def tokens_of_choice(self, choice: dict[str, Any]) -> int:
-        """Return the same of one choice."""
+        """Return about how many tokens one choice of a chunk has from the model."""
         return generated_tokens(choice.get("delta"))
 
     def _learn_names(self, document: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ class ChatStream(EventStream):
 
 
 class StoredChatStream(ChatStream):
-    """The same of a completion that the upstream keeps: events are looked at until one has said what it is called."""
+    """A stream whose completion the upstream keeps: events are looked at until one has said what it is called."""
 
     NOTABLE: tuple[re.Pattern[bytes], ...] = (re.compile(rb'"(?:id|usage|error)"\s*:\s*[{"]'), re.compile(rb"\[DONE\]"))
 

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import error_handlers
 from app.observability.context import BODY_CAME
-from app.observability.limits import BodyLimit, HeaderLimit, TrustedHosts
+from app.observability.request_limits import BodyLimit, HeaderLimit, TrustedHosts
 
 LIMIT = 1000
 
