@@ -1,5 +1,6 @@
 """Gunicorn's configuration, read by `weir serve --workers N` only."""
 
+import asyncio
 import os
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ from app.serve import DrainingServer, tune_collector, uvicorn_options
 from app.settings import load_settings
 
 _settings = load_settings()
+_START_AGAIN_SECONDS = 1.0
 
 
 class Log(Logger):  # type: ignore[misc]
@@ -35,9 +37,14 @@ class Worker(UvicornWorker):  # type: ignore[misc]
         self.config.app = self.wsgi
         server = DrainingServer(self.config)
         self._install_sigquit_handler()
-        await server.serve(sockets=self.sockets)
-        if not server.started:
-            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        try:
+            await server.serve(sockets=self.sockets)
+        except SystemExit:  # it could not start
+            if self.age <= workers:
+                sys.exit(Arbiter.WORKER_BOOT_ERROR)  # nor could the first ones: gunicorn ends, and says so
+            # It replaces a dead one, perhaps while the database is away: the others go on, and it is tried again.
+            await asyncio.sleep(_START_AGAIN_SECONDS)
+            sys.exit(1)
 
 
 bind = f"fd://{os.environ['WEIR_LISTENER_FD']}"

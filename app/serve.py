@@ -59,10 +59,19 @@ class DrainingServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take the signals until the server has ended, and not raise them once more then."""
-        with super().capture_signals():
-            yield
-            self._captured_signals.clear()
+        """Take the signals until the server has ended, and not raise them once more then.
+
+        Also that of a terminal which is closed, unless somebody has it ignored, as `nohup` does.
+        """
+        of_terminal = signal.getsignal(signal.SIGHUP)
+        if of_terminal == signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, self.handle_exit)
+        try:
+            with super().capture_signals():
+                yield
+                self._captured_signals.clear()
+        finally:
+            signal.signal(signal.SIGHUP, of_terminal)
 
 
 def listen(settings: Server) -> socket.socket:

@@ -22,7 +22,8 @@ from app.setting_groups import Database as DatabaseSettings
 _AWAY: Final = ("08", "28", "3D", "53300", "57P")
 # And of a server that answers, but cannot do this now: resources (disk full, out of memory), a statement or a lock
 # that took too long, a serialization failure or deadlock, a standby that only reads.
-_BUSY: Final = ("53", "57014", "55P03", "40001", "40P01", "25006")
+_ONLY_READS: Final = "25006"
+_BUSY: Final = ("53", "57014", "55P03", "40001", "40P01", _ONLY_READS)
 
 
 HotConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -167,6 +168,8 @@ class Database:
                 self._health.down(_reason(cause))
             elif not _is_busy(cause):
                 raise
+            elif _sqlstate(cause) == _ONLY_READS:  # behind the same name, new connections may find the new primary
+                await self._engine.dispose()
             raise DatabaseUnavailable(_reason(cause)) from cause
         else:
             self._health.up()

@@ -16,6 +16,7 @@ class Dependency:
         self.reason: str | None = None
         """Why it is down, in one line; None while it is up."""
         self._on_change = on_change
+        self._changed(is_up=True)  # a metric that nobody sets would begin with 0
 
     @property
     def is_up(self) -> bool:

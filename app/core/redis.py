@@ -21,7 +21,15 @@ with without("opentelemetry.sdk.metrics"):  # for metrics of redis-py's own, whi
     import redis.asyncio
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
-    from redis.exceptions import AskError, MovedError, NoScriptError, RedisError, ResponseError, TryAgainError
+    from redis.exceptions import (
+        AskError,
+        MovedError,
+        NoScriptError,
+        ReadOnlyError,
+        RedisError,
+        ResponseError,
+        TryAgainError,
+    )
 
 _SLICES: Final = 5
 _ANSWERS_MAX: Final = 8
@@ -201,8 +209,10 @@ class _Node:
                 answer = await send("EVALSHA", script.digest, *rest)
             except NoScriptError:  # a Redis that was started anew, or whose scripts were flushed
                 answer = await send("EVAL", script.text, *rest)
-        except BaseException:
+        except BaseException as error:
             await self.client.connection_pool.release(connection)
+            if isinstance(error, ReadOnlyError):
+                await self._disconnect()
             raise
         self._spare.append(connection)
         return answer
@@ -217,6 +227,12 @@ class _Node:
             # It was closed meanwhile, or says what nobody has asked for: the pool makes it anew.
             await self.client.connection_pool.release(connection)
         return await self.client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+
+    async def _disconnect(self) -> None:
+        """Leave a server that is a replica now: behind the same name, new connections may find the new primary."""
+        while self._spare:
+            await self.client.connection_pool.release(self._spare.pop())
+        await self.client.connection_pool.disconnect()
 
     async def close(self) -> None:
         await self.client.aclose()

@@ -14,6 +14,7 @@ from app.core.db import Database, DatabaseUnavailable
 from app.core.health import Dependency
 from app.setting_groups import Database as DatabaseSettings
 from app.settings import Settings
+from tests.embedded.probes import fetch
 from tests.fixtures.own_servers import OwnServer
 
 SECRET = "a-value-that-must-not-be-seen"
@@ -263,6 +264,7 @@ async def test_a_database_that_is_killed_is_unavailable_and_comes_back_without_a
     told: list[bool] = []
     db = open_database(own_postgres.url, told)
     await asyncio.gather(db.ping(), db.ping(), db.ping())
+    told.clear()
 
     with capture_logs() as lines:
         own_postgres.kill()
@@ -336,3 +338,25 @@ async def _use_while(db: Database, way: str, happens: Callable[[], None]) -> Non
         async with db.hot_connection() as connection:
             happens()
             await connection.execute("SELECT 1")
+
+
+async def test_a_primary_that_only_reads_now_is_left_for_the_one_that_its_name_leads_to(
+    own_postgres: OwnServer,
+) -> None:
+    db = open_database(own_postgres.url)
+
+    async def write() -> None:
+        async with db.transaction() as tx:
+            await tx.execute(text("CREATE TABLE a_table_of_the_test ()"))
+            await tx.rollback()
+
+    # Of a session that has begun it stays as it is: the next ones are as if they found another server.
+    fetch(own_postgres.url, "ALTER DATABASE weir SET default_transaction_read_only = on")
+    try:
+        with pytest.raises(DatabaseUnavailable) as refused:
+            await write()
+        assert "read-only" in refused.value.reason
+    finally:
+        fetch(f"{own_postgres.url}&default_transaction_read_only=off", "ALTER DATABASE weir RESET ALL")
+    await write()
+    await db.close()

@@ -32,7 +32,7 @@ def test_an_outage_is_one_line_and_its_end_another_and_the_metric_follows() -> N
         {"event": "dependency_lost", "dependency": "redis", "reason": "first reason", "log_level": "warning"},
         {"event": "dependency_back", "dependency": "redis", "log_level": "info"},
     ]
-    assert told == [False, True]
+    assert told == [True, False, True]
 
 
 def test_the_newest_reason_is_the_one_that_is_shown() -> None:

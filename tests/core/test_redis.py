@@ -8,8 +8,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.core.health import Dependency
-from app.core.redis import Redis
+from app.core.redis import Redis, RedisUnavailable, Script
 from app.setting_groups import Redis as RedisSettings
+from tests.embedded.probes import redis_call
 from tests.fixtures.own_servers import OwnServer
 
 
@@ -71,3 +72,26 @@ async def test_a_wrong_password_is_a_reason_that_does_not_tell_it(own_valkey: Ow
     assert "invalid username-password pair" in str(redis._health.reason)
     assert "a-wrong-password" not in str(redis._health.reason)
     await redis.close()
+
+
+async def test_the_connections_to_a_primary_that_becomes_a_replica_are_left(
+    redis: Redis, own_valkey: OwnServer
+) -> None:
+    script = Script("return redis.call('INCR', KEYS[1])")
+
+    async def count() -> int:
+        number: int = await redis.run(script, ["{weir}:count"], [], timeout_seconds=5)
+        return number
+
+    def connections() -> set[str]:
+        return {line.split()[0] for line in redis_call(own_valkey.url, "CLIENT", "LIST").splitlines()}
+
+    assert sorted(await asyncio.gather(*(count() for _ in range(3)))) == [1, 2, 3]
+    to_the_primary = connections()
+    redis_call(own_valkey.url, "REPLICAOF", "127.0.0.1", "1")
+    with pytest.raises(RedisUnavailable, match="ReadOnlyError"):
+        await count()
+    assert len(to_the_primary & connections()) == 0  # behind its name there may be another primary by now
+
+    redis_call(own_valkey.url, "REPLICAOF", "NO", "ONE")
+    assert await count() == 4

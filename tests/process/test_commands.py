@@ -1,5 +1,6 @@
 """Every way in which a command refuses or fails: one message that names the thing to change, and no traceback."""
 
+import os
 import re
 import secrets
 import signal
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.core.cores import usable_cores
@@ -159,6 +161,46 @@ def test_an_external_database_is_migrated_at_the_start_when_that_is_asked_for(
     assert "Setting up" not in weir.output
     assert not (work_directory / "data").exists()
     assert len(weir.events("stopped")) == usable_cores()
+
+
+@pytest.fixture
+def two_workers(work_directory: Path, external: dict[str, str]) -> Iterator[WeirProcess]:
+    variables = {**external, "WEIR_MIGRATE_ON_START": "true"}
+    with WeirProcess(work_directory, "serve", "--workers", "2", variables=variables) as weir:
+        weir.wait_until_started(workers=2)
+        yield weir
+
+
+def test_a_worker_that_cannot_take_the_place_of_a_dead_one_yet_takes_nobody_along(
+    two_workers: WeirProcess, external: dict[str, str]
+) -> None:
+    version = fetch(external["WEIR_DATABASE_URL"], "SELECT version_num FROM alembic_version")
+    fetch(external["WEIR_DATABASE_URL"], "UPDATE alembic_version SET version_num = 'none'")  # as good as away
+    workers = [line["pid"] for line in two_workers.events("started")]
+
+    os.kill(workers[0], signal.SIGKILL)
+    two_workers.wait_for("exited with code 1", 2)
+    assert httpx.get(f"{two_workers.base_url}/healthz", trust_env=False).status_code == 200
+    fetch(external["WEIR_DATABASE_URL"], f"UPDATE alembic_version SET version_num = '{version}'")
+
+    two_workers.wait_until_started(workers=3)
+    assert not two_workers.events("stopping")
+    assert two_workers.stop() == 0
+
+
+def test_whoever_starts_says_that_its_servers_are_up(two_workers: WeirProcess) -> None:
+    metrics = httpx.get(f"{two_workers.base_url}/metrics", trust_env=False).text
+    for name in ("database", "redis"):
+        assert f"\nweir_{name}_up 1.0\n" in metrics
+
+
+def test_a_terminal_that_is_closed_ends_it_in_good_order(work_directory: Path, external: dict[str, str]) -> None:
+    variables = {**external, "WEIR_MIGRATE_ON_START": "true"}
+    with WeirProcess(work_directory, "serve", "--workers", "1", variables=variables) as weir:
+        weir.wait_until_started()
+        weir.signal(signal.SIGHUP)
+        assert weir.wait() == 0
+    assert (len(weir.events("stopping")), len(weir.events("stopped"))) == (1, 1)
 
 
 def test_the_doctor_says_what_to_do_about_each_failure(weir_command: WeirCommand, external: dict[str, str]) -> None:
