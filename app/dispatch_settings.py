@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from app.setting_groups import Group, Seconds
+from app.setting_groups import Group
+from app.setting_values import Seconds
 
 
 class Dispatch(Group):

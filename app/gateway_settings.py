@@ -5,7 +5,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from app.setting_groups import Group, Seconds
+from app.setting_groups import Group
+from app.setting_values import Seconds
 
 _COLLECTION: Final = re.compile(r"[a-z0-9_-]+(?:/[a-z0-9_-]+)*")
 _NEVER: Final = frozenset({"organization", "gateway", "projects", "requests", "models"})

@@ -1,6 +1,7 @@
 """Gunicorn's configuration, read by `weir serve --workers N` only."""
 
 import asyncio
+import math
 import os
 import sys
 from typing import Any
@@ -51,7 +52,7 @@ bind = f"fd://{os.environ['WEIR_LISTENER_FD']}"
 workers = _settings.server.workers
 worker_class = "app.gunicorn_conf.Worker"
 logger_class = Log
-graceful_timeout = int(_settings.server.shutdown_grace_seconds) + 5
+graceful_timeout = math.ceil(_settings.server.shutdown_grace_seconds) + 5
 timeout = 60
 control_socket_disable = True
 

@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from app.setting_groups import Group, StrongSecret
+from app.setting_groups import Group
+from app.setting_values import StrongSecret
 
 
 class Secrets(Group):

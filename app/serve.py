@@ -5,6 +5,7 @@ import errno
 import fcntl
 import gc
 import importlib
+import math
 import os
 import signal
 import socket
@@ -119,8 +120,8 @@ def uvicorn_options(settings: Server) -> dict[str, object]:
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,
-        "timeout_keep_alive": int(settings.keep_alive_seconds),
-        "timeout_graceful_shutdown": int(settings.shutdown_grace_seconds),
+        "timeout_keep_alive": math.ceil(settings.keep_alive_seconds),
+        "timeout_graceful_shutdown": math.ceil(settings.shutdown_grace_seconds),
     }
 
 

@@ -1,62 +1,22 @@
 """The groups of settings, one frozen group per feature: `WEIR_<GROUP>__<NAME>`; units stand in the names."""
 
-from collections.abc import Callable
 from decimal import Decimal
-from ipaddress import ip_network
-from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
+from typing import Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-_SECRET_CHARACTERS_MIN = 32
+from app.setting_values import (
+    HeaderSecret,
+    HttpAddress,
+    IpNetwork,
+    RoleName,
+    Seconds,
+    SecureAddress,
+    SentryDsn,
+    StrongSecret,
+)
+
 WORKERS_MAX: Final = 256
-
-
-def _require_strength(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value()
-    if len(text) < _SECRET_CHARACTERS_MIN:
-        raise ValueError(f"must have {_SECRET_CHARACTERS_MIN} characters or more, got {len(text)}")
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("must be printable ASCII without spaces, as it travels in a header")
-    return secret
-
-
-def _require_scheme(*schemes: str) -> Callable[[SecretStr], SecretStr]:
-    def require(url: SecretStr) -> SecretStr:
-        if not url.get_secret_value().startswith(schemes):
-            raise ValueError(f"must start with {' or '.join(schemes)}")
-        return url
-
-    return require
-
-
-def _require_header_text(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value().strip()  # files that hold a secret often end in a newline
-    if not text.isascii() or not text.isprintable():
-        raise ValueError("must be printable ASCII, as it travels in a header")
-    return SecretStr(text)
-
-
-def _require_network(text: str) -> str:
-    if ip_network(text).prefixlen == 0:
-        raise ValueError("must not be every address: then clients could choose theirs")
-    return text
-
-
-def _require_secure(url: str) -> str:
-    address = urlsplit(url)
-    if address.scheme != "https" and not (address.scheme == "http" and address.hostname in ("localhost", "127.0.0.1")):
-        raise ValueError("must start with https://, or be on this machine")
-    return url
-
-
-RoleName = Literal["owner", "admin", "member", "viewer"]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-IpNetwork = Annotated[str, AfterValidator(_require_network)]
-StrongSecret = Annotated[SecretStr, AfterValidator(_require_strength)]
-HeaderSecret = Annotated[SecretStr, AfterValidator(_require_header_text)]
-DatabaseUrl = Annotated[SecretStr, AfterValidator(_require_scheme("postgresql://", "postgres://"))]
-RedisUrl = Annotated[SecretStr, AfterValidator(_require_scheme("redis://", "rediss://", "unix://"))]
 
 
 class Group(BaseModel):
@@ -77,6 +37,7 @@ class Http(Group):
     header_count_max: int = Field(100, ge=20, le=1_000, description="Largest number of request headers.")
     trusted_hosts: tuple[str, ...] = Field(
         ("*",),
+        min_length=1,
         description='Values of the Host header that are served; `*.example.org` and `*` work. JSON: `["a","b"]`.',
     )
     cors_origins: tuple[str, ...] = Field((), description="Origins that browsers may call from; none by default.")
@@ -180,7 +141,7 @@ class Identity(Group):
 class Oidc(Group):
     """An OpenID Connect provider whose tokens are accepted; off until an issuer is set."""
 
-    issuer: Annotated[str, AfterValidator(_require_secure)] | None = Field(
+    issuer: SecureAddress | None = Field(
         None, description="Address of the provider, exactly as its tokens and its discovery document have it."
     )
     audience: str | None = Field(None, description="What the tokens' `aud` must have; required with an issuer.")
@@ -251,6 +212,15 @@ class Budgets(Group):
     )
     lease_seconds: Seconds = Field(15, description="Silence after which a process is dead, and others charge its calls")
 
+    @model_validator(mode="after")
+    def _outlives_a_lost_heartbeat(self) -> "Budgets":
+        if self.lease_seconds < 2 * self.heartbeat_interval_seconds:
+            raise ValueError(
+                "WEIR_BUDGETS__LEASE_SECONDS: must be at least twice WEIR_BUDGETS__HEARTBEAT_INTERVAL_SECONDS, or "
+                "processes that live are taken for dead, and their calls charged at their ceilings"
+            )
+        return self
+
 
 class Idempotency(Group):
     """Answers that are kept for repeated requests with the same `Idempotency-Key`."""
@@ -267,7 +237,7 @@ class Reconciliation(Group):
     admin_api_key: HeaderSecret | None = Field(
         None, description="Admin key of the provider's organization, with which its costs are read."
     )
-    base_url: str | None = Field(None, pattern="^https?://", description="Its API; unset, `OPENAI_BASE_URL`.")
+    base_url: HttpAddress | None = Field(None, description="Its API; unset, `OPENAI_BASE_URL`.")
     tolerance_usd: Decimal = Field(
         Decimal("0.01"), ge=0, le=1_000_000, description="Difference of a line item in a day that needs no warning."
     )
@@ -283,14 +253,14 @@ class Log(Group):
 class Tracing(Group):
     """OpenTelemetry; off until an endpoint is set."""
 
-    otlp_endpoint: str | None = Field(None, description="OTLP/HTTP endpoint, such as `http://collector:4318`.")
+    otlp_endpoint: HttpAddress | None = Field(None, description="OTLP/HTTP endpoint, such as `http://collector:4318`.")
     sample_ratio: float = Field(0.01, ge=0, le=1, description="Share of calls traced when the caller did not decide.")
 
 
 class Sentry(Group):
     """Sentry; off until a DSN is set."""
 
-    dsn: SecretStr | None = Field(None, description="Where unforeseen errors are reported.")
+    dsn: SentryDsn | None = Field(None, description="Where unforeseen errors are reported.")
     environment: str = Field("production", description="Environment that reports are filed under.")
 
 

@@ -4,11 +4,13 @@ Nested names are joined by two underscores: `WEIR_HTTP__BODY_SIZE_BYTES_MAX`. A 
 name, what was given and what is allowed; secrets are never shown.
 """
 
+import os
 from collections.abc import Iterator
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
@@ -20,8 +22,6 @@ from app.secret_settings import Secrets
 from app.setting_groups import (
     Budgets,
     Database,
-    DatabaseUrl,
-    HeaderSecret,
     Http,
     Idempotency,
     Identity,
@@ -31,16 +31,16 @@ from app.setting_groups import (
     Oidc,
     Reconciliation,
     Redis,
-    RedisUrl,
     Sentry,
     Server,
     Simulator,
-    StrongSecret,
     Tracing,
     Upstream,
 )
+from app.setting_values import DatabaseUrl, HeaderSecret, HttpAddress, RedisUrl, StrongSecret
 from app.upstream_settings import Upstreams
 
+_SECRET_WORDS = ("KEY", "PEPPER", "URL", "DSN", "SECRET", "PASS", "CREDENTIAL")
 _PLACEHOLDERS = ("changeme", "change-me", "placeholder", "your-", "example", "secret123", "xxxx")
 
 
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     openai_api_key: HeaderSecret | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="Credential of the first upstream."
     )
-    openai_base_url: str = Field(
+    openai_base_url: HttpAddress = Field(
         "https://api.openai.com/v1", validation_alias="OPENAI_BASE_URL", description="Address of the first upstream."
     )
 
@@ -103,13 +103,6 @@ class Settings(BaseSettings):
     sentry: Sentry = Sentry()
     simulator: Simulator = Simulator()
 
-    @field_validator("openai_base_url")
-    @classmethod
-    def _is_http(cls, url: str) -> str:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
-        return url.rstrip("/")
-
 
 def load_settings() -> Settings:
     """Read the environment and return the settings; raises SettingsError naming each setting that is wrong."""
@@ -117,8 +110,8 @@ def load_settings() -> Settings:
         settings = Settings()
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(error))) from None
-    except UnreadableSetting as error:  # a list that is not JSON
-        raise SettingsError(f'{error}; a list is written as JSON: ["a", "b"]') from None
+    except UnreadableSetting as error:
+        raise SettingsError("\n".join(_explain_unreadable(error))) from None
     if settings.environment == "production":
         _refuse_placeholders(settings)
     return settings
@@ -132,13 +125,22 @@ def variable(location: tuple[int | str, ...]) -> str:
 
 def _explain(error: ValidationError) -> Iterator[str]:
     for problem in error.errors():
-        name = variable(problem["loc"])
+        name, message = variable(problem["loc"]), problem["msg"].removeprefix("Value error, ")
         given = "" if _is_secret(name) else f" (given: {problem['input']!r})"
-        yield f"{name}: {problem['msg'].removeprefix('Value error, ')}{given}"
+        yield message if message.startswith("WEIR_") else f"{name}: {message}{given}"  # of a group: it names settings
+
+
+def _explain_unreadable(error: UnreadableSetting) -> Iterator[str]:
+    """Yield a line for each variable that has the text which cannot be read, as *error* does not name any."""
+    text = error.__cause__.doc if isinstance(error.__cause__, JSONDecodeError) else None
+    for name, value in sorted(os.environ.items()):
+        if value == text and name.startswith("WEIR_"):
+            given = "" if _is_secret(name) else f" (given: {value!r})"
+            yield f'{name}: cannot be read; a list is written as JSON: ["a", "b"]{given}'
 
 
 def _is_secret(variable: str) -> bool:
-    return any(word in variable for word in ("KEY", "PEPPER", "URL", "DSN", "SECRET"))
+    return variable.endswith("TOKEN") or any(word in variable for word in _SECRET_WORDS)
 
 
 def _refuse_placeholders(settings: Settings) -> None:

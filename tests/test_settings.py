@@ -194,3 +194,57 @@ def test_production_refuses_a_placeholder_for_the_key_of_secrets(monkeypatch: py
     assert load(monkeypatch, **PRODUCTION, WEIR_SECRETS__KEY=STRONG).secrets.key is not None
     with pytest.raises(SettingsError, match="WEIR_SECRETS__KEY: looks like a placeholder"):
         load(monkeypatch, WEIR_SECRETS__KEY=f"changeme-{STRONG}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("WEIR_DATABASE_URL", "postgresql://weir:pa/ss-word@h/weir", "must be scheme://user:password@host:port/name"),
+        ("WEIR_DATABASE_URL", "postgresql://weir:pa#ss-word@h/weir", "must be scheme://user:password@host:port/name"),
+        ("WEIR_DATABASE_URL", "postgresql://weir:ss-word@h:54x32/weir", "a port of 1 to 65535"),
+        ("WEIR_REDIS_URL", "redis://:ss-word@h:0/0", "a port of 1 to 65535"),
+        ("WEIR_REDIS_URL", "redis://h:ss-word/0", "a port of 1 to 65535"),
+        ("OPENAI_BASE_URL", "http://h:99999/v1", "a port of 1 to 65535"),
+        ("OPENAI_BASE_URL", "http://", "must be such as https://api.example.org/v1"),
+        ("OPENAI_BASE_URL", "https://h/v1?x=ss-word", "must be such as https://api.example.org/v1"),
+        ("OPENAI_API_KEY", "  ", "must not be blank"),
+        ("WEIR_SENTRY__DSN", "ss-word", "must be such as https://key@sentry.example.org/1"),
+        ("WEIR_TRACING__OTLP_ENDPOINT", "collector:4318", "must start with http:// or https://"),
+        ("WEIR_HTTP__TRUSTED_HOSTS", "[]", "at least 1 item"),
+        ("WEIR_HTTP__TRUSTED_HOSTS", "a.example", 'a list is written as JSON: ["a", "b"] (given: \'a.example\')'),
+        ("WEIR_KEYS__PREVIOUS_PEPPERS", "ss-word", 'a list is written as JSON: ["a", "b"]'),
+        ("WEIR_REDIS__PASSWORD", "ss-word", "Extra inputs are not permitted"),
+        ("WEIR_REDIS__AUTH_TOKEN", "ss-word", "Extra inputs are not permitted"),
+    ],
+)
+def test_a_value_that_could_not_be_used_is_refused_by_its_name_and_no_secret_is_repeated(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(monkeypatch, **{name: value})
+
+    assert str(refused.value).startswith(f"{name}: ")
+    assert message in str(refused.value)
+    assert "ss-word" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql:///weir?host=/run/postgresql",
+        "postgres://weir:p%2Fw@h1:5432,h2:5433/weir?sslmode=require",
+        "postgresql://weir:p@ss@[::1]:5432/weir",
+        "postgresql://weir@db",
+    ],
+)
+def test_every_address_that_a_driver_takes_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    redis = "unix:///run/valkey.sock?db=1"
+    settings = load(monkeypatch, WEIR_DATABASE_URL=url, WEIR_REDIS_URL=redis, WEIR_KEYS__PEPPER=STRONG)
+
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == url
+
+
+def test_a_process_that_lives_is_not_taken_for_dead_between_two_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match=r"^WEIR_BUDGETS__LEASE_SECONDS: must be at least twice"):
+        load(monkeypatch, WEIR_BUDGETS__HEARTBEAT_INTERVAL_SECONDS="8")

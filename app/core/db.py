@@ -203,4 +203,4 @@ def _reason(error: BaseException) -> str:
 
 
 def _milliseconds(seconds: float) -> str:
-    return str(int(seconds * 1_000))
+    return str(max(1, round(seconds * 1_000)))  # PostgreSQL takes 0 for no bound at all

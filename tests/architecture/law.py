@@ -74,6 +74,7 @@ LAYERS: Final = {
         "secret_settings",
         "setting_groups",
         "setting_names",
+        "setting_values",
         "settings",
         "socket_errors",
         "upload_errors",

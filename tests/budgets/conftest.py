@@ -47,7 +47,8 @@ def make_reservation(**changes: Any) -> Reservation:
 def open_budgets(db: Database, lease_seconds: float = 60, **changes: Any) -> BudgetService:
     """Return the budgets of a process of its own, with a ledger of its own."""
     idempotency = IdempotencyService(db, IdempotencySettings())
-    settings = BudgetsSettings(lease_seconds=lease_seconds, **changes)
+    # A copy is not checked: a lease that is shorter than a heartbeat is how a process is taken for dead.
+    settings = BudgetsSettings().model_copy(update={"lease_seconds": lease_seconds, **changes})
     return BudgetService(db, open_ledger(db), idempotency, settings, utc_now)
 
 
