@@ -9,8 +9,10 @@ from redis.asyncio import Redis as Client
 from app.answers.store import AnswerStore
 from app.cache_settings import Cache
 from app.core.health import Dependency
-from app.core.redis import Redis
+from app.core.redis import Redis, RedisUnavailable, Script
+from app.setting_groups import Redis as RedisSettings
 from app.settings import Settings
+from tests.fixtures.own_servers import OwnServer
 
 ENDS, SIZES, PREFIX = "{weir}:answers:ends", "{weir}:answers:sizes", "{weir}:answer:"
 
@@ -115,3 +117,23 @@ async def test_books_that_were_lost_are_begun_anew(redis: Redis, client: Any) ->
     assert await store.keep("c", b"x" * 60, 60)
     assert await store.find("b") is None
     assert int(await client.hget(SIZES, "total")) == 60
+
+
+async def test_answers_make_room_in_a_redis_that_is_full_so_that_limits_go_on(own_valkey: OwnServer) -> None:
+    redis = Redis(own_valkey.url, RedisSettings(), Dependency("redis"))
+    client: Any = Client.from_url(own_valkey.url, decode_responses=True)
+    store = opened(redis, size_bytes_max=10**9)
+    count = Script("return redis.call('INCR', KEYS[1])")
+    for index in range(64):
+        assert await store.keep(f"{index:02}", b"x" * 100_000, 60 + index)
+    await client.config_set("maxmemory", (await client.info("memory"))["used_memory"])
+    with pytest.raises(RedisUnavailable, match="OutOfMemory"):
+        await redis.run(count, ["{weir}:limit"], [], timeout_seconds=5)
+
+    assert not await store.keep("more", b"x" * 100_000, 60)
+
+    assert await redis.run(count, ["{weir}:limit"], [], timeout_seconds=5) == 1
+    kept = await check_books(client)
+    assert kept == {f"{index:02}" for index in range(11, 64)}  # a mebibyte of those that would have ended soonest
+    await redis.close()
+    await client.aclose()

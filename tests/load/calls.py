@@ -1,5 +1,6 @@
 """What a call costs, plain and streamed, and how much later its answer comes, beside gateways that do less."""
 
+import math
 import os
 import statistics
 from contextlib import ExitStack
@@ -7,12 +8,12 @@ from contextlib import ExitStack
 import uvloop
 
 from tests.load.gateways import Behind, Gateway, bare_relay, put_on_its_core, static_upstream, weir
-from tests.load.generator import Result, load, paced, percentile_ms
+from tests.load.generator import Result, paced, percentile_ms
 from tests.load.machine import OTHER_CORES, pin
 from tests.load.nginx import nginx
 from tests.load.options import Options
 from tests.load.report import Report
-from tests.load.rounds import BASE_COLUMNS, CONNECTIONS, PLAIN, STREAM, Round, alternate, cost, same, show
+from tests.load.rounds import BASE_COLUMNS, CONNECTIONS, PLAIN, STREAM, Round, alternate, same, show
 from tests.load.upstream import EVENTS
 
 TITLE = "Calls beside gateways that do less"
@@ -32,11 +33,10 @@ def step(report: Report, options: Options) -> None:
     with ExitStack() as stack:
         behind = static_upstream(stack, options.upstream_port)
         gateways = [bare_relay(stack, behind), weir(stack, behind, WEIR)]
-        proxy = nginx(stack, behind, is_root=os.geteuid() == 0)
-        if proxy is None:
-            report.say("nginx is not installed here, so there is no row for it.")
-        else:
-            gateways.insert(0, proxy)
+        try:
+            gateways.insert(0, nginx(stack, behind, is_root=os.geteuid() == 0))
+        except (OSError, RuntimeError) as error:
+            report.say(f"There is no row for nginx: {error}")
         gateways += [put_on_its_core(each) for each in options.peers]
         pin(0, OTHER_CORES)
         plain = _compare(report, options, gateways, "plain calls", PLAIN)
@@ -47,16 +47,7 @@ def step(report: Report, options: Options) -> None:
 
 def _compare(report: Report, options: Options, gateways: list[Gateway], kind: str, body: bytes) -> dict[str, Round]:
     requests = same(body)
-    loads = {each.name: (each, requests(each)) for each in gateways}
-    for peer in options.peers:
-        try:
-            failed = list(uvloop.run(load(peer.port, loads[peer.name][1], connections=1, seconds=0.01)).failed)
-        except OSError as error:
-            failed = [f"port {peer.port}: {error}"]
-        if failed:
-            report.say(f"{peer.name} is not among the {kind}: {', '.join(failed)}.")
-            del loads[peer.name]
-    medians = alternate(loads, options)
+    medians = alternate(report, options, kind, {each.name: (each, requests(each)) for each in gateways})
     show(report.table(kind, *BASE_COLUMNS, "beside the bare relay"), medians, BARE)
     return medians
 
@@ -64,22 +55,23 @@ def _compare(report: Report, options: Options, gateways: list[Gateway], kind: st
 def _judge(report: Report, options: Options, plain: dict[str, Round], stream: dict[str, Round]) -> None:
     """Say what Weir needs beside the others."""
     own, bare = plain[WEIR], plain[BARE]
-    share = cost(bare) / cost(own)
+    share = bare.cpu_us / own.cpu_us
     report.target("plain", f"{share:.2f} times", is_met=share >= 0.7)
     own_stream, bare_stream = stream[WEIR], stream[BARE]
-    ratio = cost(own_stream) / cost(bare_stream)
+    ratio = own_stream.cpu_us / bare_stream.cpu_us
     report.target("stream", f"{ratio:.2f} times", is_met=ratio <= 1.2)
     report.say(
-        f"An event of a stream costs Weir {cost(own_stream) / EVENTS:.1f} us of CPU and the bare relay "
-        f"{cost(bare_stream) / EVENTS:.1f} us, the call's own cost included."
+        f"An event of a stream costs Weir {own_stream.cpu_us / EVENTS:.1f} us of CPU and the bare relay "
+        f"{bare_stream.cpu_us / EVENTS:.1f} us, the call's own cost included."
     )
-    for each in options.peers:
-        if each.name not in plain:
+    for each in [each.name for each in options.peers if each.name in plain]:
+        times = plain[each].cpu_us / own.cpu_us
+        if math.isnan(times):
+            report.say(f"How much CPU {each} takes is not known: no process here listens on its port.")
             continue
-        times = cost(plain[each.name]) / cost(own)
-        report.say(f"{each.name} needs {times:.1f} times as much for a plain call.")
+        report.say(f"{each} needs {times:.1f} times as much for a plain call.")
         for name, asked in _ASKED.items():
-            if each.name.lower().startswith(name):
+            if each.lower().startswith(name):
                 report.target(name, f"{times:.1f} times", is_met=times >= asked)
 
 

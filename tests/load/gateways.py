@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -228,14 +229,20 @@ def be_alone() -> None:
 
 
 def peer(text: str) -> Gateway:
-    """Return the gateway that `NAME=URL,KEY,header: value` describes, with any number of headers; raises ValueError."""
+    """Return the gateway that `NAME=URL,KEY,header: value` describes, with any number of headers.
+
+    Raises argparse.ArgumentTypeError, whose text argparse shows.
+    """
     name, _, rest = text.partition("=")
     url, _, rest = rest.partition(",")
     key, *headers = rest.split(",")
-    address = urlsplit(url)
-    if not name or not key or address.hostname != "127.0.0.1" or address.port is None:
-        raise ValueError("a peer is NAME=http://127.0.0.1:PORT,KEY")
-    return Gateway(name, address.port, key, headers=tuple(headers))
+    try:
+        host, port = urlsplit(url).hostname, urlsplit(url).port
+    except ValueError:  # a port that is no number
+        host = port = None
+    if not name or not key or host not in ("127.0.0.1", "localhost") or port is None:
+        raise ArgumentTypeError(f"a peer is NAME=http://127.0.0.1:PORT,KEY, not {text!r}")
+    return Gateway(name, port, key, headers=tuple(headers))
 
 
 def put_on_its_core(gateway: Gateway) -> Gateway:

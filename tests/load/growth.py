@@ -33,10 +33,11 @@ HOW = (
     "Plain calls as above, to several Weirs in turn. One has 10,000 calls in its ledger and 10 keys; the others have "
     "more of one thing each, all in force, filled in before they start. They rest before they are measured."
 )
-_KEYS: Final = 100_000
-_RULES: Final = 100_000
+_MIDDLE_LEDGER: Final = 1_000_000
+_KEYS: Final = (1_000, 100_000)
+_RULES: Final = (1_000, 100_000)
 """Budgets, and as many limits."""
-_UPSTREAMS: Final = 1_000
+_UPSTREAMS: Final = (1_000,)
 _CALLERS_MAX: Final = 100
 _REST_SECONDS_MAX: Final = 120.0
 _KEY_TABLES: Final = frozenset({"projects", "users", "project_members", "api_keys"})
@@ -64,16 +65,17 @@ class Grown(NamedTuple):
 
 def step(report: Report, options: Options) -> None:
     """Measure the small one and each of the large ones in turn."""
-    large_keys = min(_KEYS, options.rows)
-    rules = min(_RULES, options.rows)
-    upstreams = min(_UPSTREAMS, options.rows)
-    rows = f"a ledger of {options.rows:,} rows"
+    ledgers, keys, rules, upstreams = (
+        sorted({min(size, options.rows) for size in sizes})
+        for sizes in ((_MIDDLE_LEDGER, options.rows), _KEYS, _RULES, _UPSTREAMS)
+    )
+    large_keys, rows = keys[-1], f"a ledger of {options.rows:,} rows"
     weirs = {
         "at the start": Grown(),
-        rows: Grown(calls=options.rows),
-        f"{large_keys:,} keys": Grown(keys=large_keys),
-        f"{rules:,} budgets and as many limits": Grown(rules=rules),
-        f"{upstreams:,} upstreams": Grown(upstreams=upstreams),
+        **{f"a ledger of {count:,} rows": Grown(calls=count) for count in ledgers},
+        **{f"{count:,} keys": Grown(keys=count) for count in keys},
+        **{f"{count:,} budgets and as many limits": Grown(rules=count) for count in rules},
+        **{f"{count:,} upstreams": Grown(upstreams=count) for count in upstreams},
     }
     with ExitStack() as stack:
         behind = static_upstream(stack)
@@ -96,9 +98,9 @@ def step(report: Report, options: Options) -> None:
                 f"{later:.0f} us in the next. A key in use is looked up again every 25 seconds or so, "
                 "in the background and with others."
             )
-        medians = alternate(loads, options)
+        medians = alternate(report, options, kind := "plain calls", loads)
     start = next(iter(weirs))
-    show(report.table("plain calls", *BASE_COLUMNS, "beside the start"), medians, start)
+    show(report.table(kind, *BASE_COLUMNS, "beside the start"), medians, start)
     for target, name, base, what in (("history", rows, start, "rows"), ("keys", many, few, "keys")):
         ratio = medians[name].cpu_us / medians[base].cpu_us
         count = options.rows if what == "rows" else large_keys

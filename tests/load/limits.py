@@ -42,13 +42,13 @@ class Round:
     def __init__(self) -> None:
         self.calls = 0
         self.acquire_ms: list[float] = []
-        self.cpu_seconds = 0.0
+        self.cpu_seconds = self.seconds = 0.0
 
 
 async def callers(limits: LimitService, concurrency: int, seconds: float) -> Round:
     """Acquire and adjust in so many callers at once for a round."""
     figures = Round()
-    deadline = time.monotonic() + seconds
+    deadline = time.perf_counter() + seconds
 
     async def caller() -> None:
         while True:
@@ -57,12 +57,12 @@ async def callers(limits: LimitService, concurrency: int, seconds: float) -> Rou
             figures.acquire_ms.append((time.perf_counter() - started) * 1_000)
             limits.adjust(lease, USED)
             figures.calls += 1
-            if time.monotonic() >= deadline:
+            if time.perf_counter() >= deadline:
                 return
 
-    before = time.process_time()
+    started, before = time.perf_counter(), time.process_time()
     await asyncio.gather(*(caller() for _ in range(concurrency)))
-    figures.cpu_seconds = time.process_time() - before
+    figures.cpu_seconds, figures.seconds = time.process_time() - before, time.perf_counter() - started
     return figures
 
 
@@ -84,7 +84,7 @@ async def measure(redis_url: str, report: Report, options: Options) -> None:
     table = report.table("at once", "calls/s", "CPU us/call", "acquire p50 ms", "acquire p99 ms")
     for concurrency in (1, 32, 512):
         rounds = [await callers(limits, concurrency, options.seconds) for _ in range(options.rounds + 1)][1:]
-        calls = statistics.median(each.calls for each in rounds) / options.seconds
+        calls = statistics.median(each.calls / each.seconds for each in rounds)
         cpu_us = statistics.median(each.cpu_seconds / each.calls * 1e6 for each in rounds)
         waits = sorted(ms for each in rounds for ms in each.acquire_ms)
         p50, p99 = waits[len(waits) // 2], waits[len(waits) * 99 // 100]

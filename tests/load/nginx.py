@@ -36,11 +36,11 @@ http {{
 """
 
 
-def nginx(stack: ExitStack, behind: Behind, *, is_root: bool) -> Gateway | None:
-    """Start nginx and return it; None where it is not installed."""
+def nginx(stack: ExitStack, behind: Behind, *, is_root: bool) -> Gateway:
+    """Start nginx and return it; raises FileNotFoundError where it is not installed."""
     program = shutil.which("nginx")
     if program is None:
-        return None
+        raise FileNotFoundError("it is not installed here.")
     port = free_port()
     directory = stack.enter_context(new_directory())
     file = directory / "nginx.conf"

@@ -21,6 +21,12 @@ class Options(NamedTuple):
     """Where the upstream listens, so that peers can be told before; 0 for any port."""
     peers: tuple[Gateway, ...] = ()
 
+    def __str__(self) -> str:
+        """Return what was asked for that is not the default, keys of peers aside."""
+        given = [f"{self.rows:,} rows in the large ledger"] if self.rows != Options().rows else []
+        given += [f"{peer.name} at port {peer.port}" for peer in self.peers]
+        return ", ".join(given) or "no options"
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add those to *parser*."""

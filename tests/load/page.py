@@ -12,9 +12,12 @@ _COLUMNS: Final = 116
 _HEAD: Final = """\
 # Performance
 
-Written by `make bench` on {moment:%Y-%m-%d} (UTC). Rounds of {seconds:g} s in turn, one to warm up and {rounds} that
-count; medians. Figures of one machine say little about another: **the ratios are what counts**, and only within a run.
-Everything is on the loopback interface of one machine, so nothing here contains a network.
+Written by `make bench` on {moment:%Y-%m-%d} (UTC), with {options}.
+Rounds of {seconds:g} s in turn, one to warm up and {rounds} that count; medians. Calls per CPU second are what a core
+would do that waits for nothing: a million by the CPU microseconds of a call. What is added at a percentile is the
+difference between that percentile through Weir and straight from the upstream. Figures of one machine say little
+about another: **the ratios are what counts**, and only within a run. Everything is on the loopback interface of one
+machine, so nothing here contains a network.
 
 | machine | |
 |---|---|
@@ -94,6 +97,7 @@ def page(report: Report, options: Options, machine: Mapping[str, str], moment: d
     """Return the page's text in Markdown."""
     head = _HEAD.format(
         moment=moment,
+        options=options,
         rounds=options.rounds,
         seconds=options.seconds,
         machine="\n".join(f"| {name} | {value} |" for name, value in machine.items()),

@@ -43,9 +43,9 @@ def step(report: Report, options: Options) -> None:
         relay = bare_relay(stack, behind)
         loads[relay.name] = relay, same(PLAIN)(relay)
         pin(0, OTHER_CORES)
-        medians = alternate(loads, options)
+        medians = alternate(report, options, kind := "plain calls", loads)
         base = medians[_ALL].cpu_us
-        table = report.table("plain calls", *BASE_COLUMNS, "CPU us more than everything on")
+        table = report.table(kind, *BASE_COLUMNS, "CPU us more than everything on")
         for name, figures in medians.items():
             table.row(name, *figures.cells(), f"{figures.cpu_us - base:+.0f}")
 

@@ -10,7 +10,7 @@ TARGETS: Final = {
     "plain": ("plain calls per CPU second, beside the bare relay", "at least 0.7 times"),
     "stream": ("CPU of a streamed call of 100 events, beside the bare relay", "at most 1.2 times"),
     "latency": ("added at a third of capacity, p50 / p99", "under 3 ms / 15 ms"),
-    "idle": ("memory of the gateway, idle", "under 120 MiB"),
+    "idle": ("memory of the gateway at rest, traced, before its first call", "under 120 MiB"),
     "open": ("memory of an open stream", "under 60 KiB"),
     "start": ("from start to ready, embedded servers included", "under 3 s"),
     "history": ("cost of a call with a large ledger, beside a new one", "at most 1.1 times"),

@@ -1,5 +1,6 @@
 """Gateways under the same load in turn, round after round, so that what disturbs the machine disturbs all of them."""
 
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from itertools import repeat
@@ -11,7 +12,7 @@ from tests.load.gateways import Gateway
 from tests.load.generator import chat_request, load
 from tests.load.machine import cpu_seconds
 from tests.load.options import Options
-from tests.load.report import Table
+from tests.load.report import Report, Table
 
 CONNECTIONS = 32
 PLAIN = b'{"model":"sim-small","messages":[{"role":"user","content":"Say hello to everybody."}]}'
@@ -27,7 +28,7 @@ class Round(NamedTuple):
 
     calls_per_second: float
     cpu_us: float
-    """Of the gateway per call; 0 if it is not known."""
+    """Of the gateway per call; NaN where it is not known, as is what follows from it."""
     busy: float
     """How much of one core the gateway used; below 1.0 something else was what limited it."""
     p50_ms: float
@@ -35,14 +36,18 @@ class Round(NamedTuple):
 
     def cells(self) -> tuple[str, ...]:
         """Return the cells under BASE_COLUMNS."""
-        known = self.cpu_us > 0
         return (
             f"{self.calls_per_second:.0f}",
-            f"{self.cpu_us:.0f}" if known else "?",
-            f"{self.busy:.0%}" if known else "?",
+            number(self.cpu_us, ".0f"),
+            number(self.busy, ".0%"),
             f"{self.p50_ms:.1f}",
             f"{self.p99_ms:.1f}",
         )
+
+
+def number(value: float, form: str) -> str:
+    """Return *value* in that form, `?` where it is not known."""
+    return "?" if math.isnan(value) else format(value, form)
 
 
 def same(body: bytes) -> Requests:
@@ -64,23 +69,30 @@ def measure(gateway: Gateway, requests: Iterator[bytes], seconds: float) -> Roun
     )
 
 
-def alternate(loads: Mapping[str, tuple[Gateway, Iterator[bytes]]], options: Options) -> dict[str, Round]:
-    """Measure each of *loads* in turn, once to warm up, and return the medians of the other rounds."""
+def alternate(
+    report: Report, options: Options, kind: str, loads: Mapping[str, tuple[Gateway, Iterator[bytes]]]
+) -> dict[str, Round]:
+    """Measure each of *loads* in turn, once to warm up, and return the medians of the other rounds.
+
+    A peer that fails is left out, which *report* gets to know; raises RuntimeError or OSError when Weir fails.
+    """
     rounds: dict[str, list[Round]] = {name: [] for name in loads}
-    for number in range(options.rounds + 1):
-        for name, (gateway, requests) in loads.items():
-            figures = measure(gateway, requests, options.seconds)
-            if number:
-                rounds[name].append(figures)
+    peers = {peer.name for peer in options.peers}
+    for index in range(options.rounds + 1):
+        for name in list(rounds):
+            try:
+                figures = measure(*loads[name], options.seconds)
+            except (OSError, RuntimeError) as error:
+                if name not in peers:
+                    raise
+                report.say(f"{name} is not among the {kind}: {error}.")
+                del rounds[name]
+            else:
+                rounds[name] += [figures] if index else []
     return {name: Round(*map(statistics.median, zip(*of, strict=True))) for name, of in rounds.items()}
 
 
 def show(table: Table, medians: Mapping[str, Round], base: str) -> None:
     """Add a row for each, the last cell of which is its cost beside that of *base*."""
     for name, figures in medians.items():
-        table.row(name, *figures.cells(), f"{cost(figures) / cost(medians[base]):.2f}")
-
-
-def cost(figures: Round) -> float:
-    """Return CPU per call, or where that is not known how long a core takes for one; microseconds."""
-    return figures.cpu_us or 1e6 / figures.calls_per_second
+        table.row(name, *figures.cells(), number(figures.cpu_us / medians[base].cpu_us, ".2f"))

@@ -5,29 +5,32 @@ import resource
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from tests.load.gateways import simulator, weir
-from tests.load.generator import chat_request
+from tests.load.gateways import Gateway, simulator, weir
+from tests.load.generator import Connection, chat_request, connect
 from tests.load.machine import OTHER_CORES, pin, resident_kib
 from tests.load.options import Options
 from tests.load.report import Report
+from tests.load.rounds import PLAIN
 from tests.load.rules import KEY
 
-TITLE = "Memory of open streams"
+TITLE = "Memory of open connections"
 HOW = (
-    "Resident memory of Weir's own process, everything on, before and while many streams of three events a second are "
-    "open; it has served some before that have ended. They go on until each has brought more than Weir ever keeps of "
-    "one."
+    "Resident memory of Weir's own process, everything on, before and while many connections are open. Some of them "
+    "are idle: each has brought one plain answer, and its client keeps it. The others bring streams, until each has "
+    "brought more than Weir ever keeps of one; some that have ended were served before. Most is the largest that was "
+    "seen."
 )
 BUDGET_KIB = 60
 OPENED_AT_ONCE = 50
-_STREAMS_MAX = 1_000
-"""As many connections to upstreams as a Weir has by default."""
-_LISTENED_ROUNDS = 45
+IDLE, STREAMS = 1_000, 500
+_EVENTS_PER_SECOND = 16
+_EVENTS = 600
+"""Of each stream, about 200 bytes each: Weir keeps no more than five times 16 KiB, four of them compressed."""
 NOISE_KIB = 512
 BODY = (
-    b'{"model":"sim-small;tokens_per_second=3;output_tokens=1000","stream":true,'
+    b'{"model":"sim-small;tokens_per_second=%d;output_tokens=%d","stream":true,'
     b'"messages":[{"role":"user","content":"Say hello to everybody, and take your time."}]}'
-)
+) % (_EVENTS_PER_SECOND, 2 * _EVENTS)
 
 
 class Open(NamedTuple):
@@ -65,23 +68,26 @@ async def closed(streams: list[Open]) -> None:
     await asyncio.gather(*(stream.writer.wait_closed() for stream in streams), return_exceptions=True)
 
 
-async def events_in(streams: list[Open], seconds: float) -> int:
-    """Return how many events *streams* bring in so long."""
-    count = 0
+async def kib_while_they_bring(streams: list[Open], pid: int) -> tuple[int, int]:
+    """Return the most memory that *pid* has until each of *streams* has brought its events, and how much each brought.
+
+    Both in KiB.
+    """
+    most_kib = size = 0
 
     async def listen(stream: Open) -> None:
-        nonlocal count
-        while True:
-            await stream.next_event()
-            count += 1
+        nonlocal size
+        for _ in range(_EVENTS):
+            event = await stream.next_event()
+            size += len(event)
 
-    listening = [asyncio.create_task(listen(stream)) for stream in streams]
-    await asyncio.wait(listening, timeout=seconds)
-    assert not any(task.done() for task in listening), "a stream ended"
-    for task in listening:
-        task.cancel()
-    await asyncio.wait(listening)
-    return count
+    waiting = {asyncio.create_task(listen(stream)) for stream in streams}
+    while waiting:
+        done, waiting = await asyncio.wait(waiting, timeout=1.0)
+        most_kib = max(most_kib, resident_kib(pid))
+        for task in done:
+            task.result()
+    return most_kib, size // len(streams) // 1024
 
 
 async def settled(pid: int) -> int:
@@ -93,28 +99,48 @@ async def settled(pid: int) -> int:
     return now
 
 
-async def measure(port: int, pid: int, report: Report, options: Options) -> None:
-    count = min(_STREAMS_MAX, max(10, int(_STREAMS_MAX * options.seconds)))
-    seconds = _LISTENED_ROUNDS * options.seconds
-    await closed(await opened(port, max(1, count // 10)))
-    before = await settled(pid)
-    streams = await opened(port, count)
-    opened_kib = resident_kib(pid)
-    events = await events_in(streams, seconds)
-    after = resident_kib(pid)
+async def measure_streams(gateway: Gateway, report: Report) -> None:
+    await closed(await opened(gateway.port, STREAMS // 10))
+    before = await settled(gateway.pid)
+    streams = await opened(gateway.port, STREAMS)
+    opened_kib = resident_kib(gateway.pid)
+    most_kib, brought_kib = await kib_while_they_bring(streams, gateway.pid)
     await closed(streams)
-    each = (after - before) / count
-    table = report.table("streams", "events/s", "before MiB", "opened MiB", f"after {seconds:.0f} s MiB", "KiB each")
-    figures = (before / 1024, opened_kib / 1024, after / 1024, each)
-    table.row(count, f"{events / seconds:.0f}", *(f"{figure:.1f}" for figure in figures))
+    each = (most_kib - before) / STREAMS
+    table = report.table("open streams", "KiB brought by each", "before MiB", "opened MiB", "most MiB", "KiB each")
+    figures = (before / 1024, opened_kib / 1024, most_kib / 1024, each)
+    table.row(STREAMS, brought_kib, *(f"{figure:.1f}" for figure in figures))
     report.target("open", f"{each:.1f} KiB", is_met=each < BUDGET_KIB)
 
 
-def step(report: Report, options: Options) -> None:
+async def measure_idle(gateway: Gateway, report: Report) -> None:
+    request = chat_request(gateway.port, KEY, PLAIN)
+    places = asyncio.Semaphore(OPENED_AT_ONCE)
+
+    async def one() -> Connection:
+        async with places:
+            connection = await connect(gateway.port)
+            assert await connection.call(request), connection.told(is_whole=False)
+            return connection
+
+    for connection in [await one() for _ in range(OPENED_AT_ONCE)]:
+        connection.close()
+    before = await settled(gateway.pid)
+    connections = await asyncio.gather(*(one() for _ in range(IDLE)))
+    after = await settled(gateway.pid)
+    assert all(connection.is_alive for connection in connections), "an idle connection was closed"
+    for connection in connections:
+        connection.close()
+    table = report.table("idle connections", "before MiB", "opened MiB", "KiB each")
+    table.row(IDLE, f"{before / 1024:.1f}", f"{after / 1024:.1f}", f"{(after - before) / IDLE:.1f}")
+
+
+def step(report: Report, _options: Options) -> None:
     """Measure it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most if 0 < most < 8_192 else 8_192, most))  # inherited by the gateway
-    with ExitStack() as stack:
-        gateway = weir(stack, simulator(stack), "weir")
-        pin(0, OTHER_CORES)
-        asyncio.run(measure(gateway.port, gateway.pid, report, options))
+    for measure in (measure_idle, measure_streams):
+        with ExitStack() as stack:
+            gateway = weir(stack, simulator(stack), "weir")
+            pin(0, OTHER_CORES)
+            asyncio.run(measure(gateway, report))
