@@ -19,8 +19,11 @@ from app.observability.metrics import Metrics
 from app.settings import Settings
 from app.upstreams.client import UpstreamClient
 from app.upstreams.failure import UpstreamFailed
+from app.upstreams.routing import Timeouts
 
 _UNAUTHORIZED: Final = 401
+_IMPATIENT: Final = Timeouts(5, 10, 10, 15)
+"""Whoever runs the doctor waits for it."""
 
 
 class Finding(NamedTuple):
@@ -99,7 +102,8 @@ async def _upstream(settings: Settings) -> Finding:
     client = UpstreamClient(settings.upstream)
     headers = CIMultiDict({"authorization": f"Bearer {settings.openai_api_key.get_secret_value()}"})
     try:
-        with await client.send("GET", URL(f"{settings.openai_base_url}/models"), headers, None) as answer:
+        url = URL(f"{settings.openai_base_url}/models")
+        with await client.send("GET", url, headers, None, _IMPATIENT) as answer:
             status = answer.status
     except UpstreamFailed as failure:
         advice = "Is OPENAI_BASE_URL right, and may this machine reach it?"

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import signal
 import sys
 from typing import Any
 
@@ -18,6 +19,7 @@ from app.settings import load_settings
 
 _settings = load_settings()
 _START_AGAIN_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
 
 
 class Log(Logger):  # type: ignore[misc]
@@ -38,6 +40,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]
         self.config.app = self.wsgi
         server = DrainingServer(self.config)
         self._install_sigquit_handler()
+        watching = asyncio.create_task(self._leave_with_parent(server))
         try:
             await server.serve(sockets=self.sockets)
         except SystemExit:  # it could not start
@@ -46,6 +49,14 @@ class Worker(UvicornWorker):  # type: ignore[misc]
             # It replaces a dead one, perhaps while the database is away: the others go on, and it is tried again.
             await asyncio.sleep(_START_AGAIN_SECONDS)
             sys.exit(1)
+        finally:
+            watching.cancel()
+
+    async def _leave_with_parent(self, server: DrainingServer) -> None:
+        """Stop when gunicorn was killed: nobody else would end this worker, which has the port."""
+        while os.getppid() == self.ppid:  # noqa: ASYNC110 - the system has no event for it
+            await asyncio.sleep(_LOOK_SECONDS)
+        server.handle_exit(signal.SIGTERM, None)
 
 
 bind = f"fd://{os.environ['WEIR_LISTENER_FD']}"

@@ -12,9 +12,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import Any, Final
@@ -29,6 +30,8 @@ from app.settings import Settings
 APP_MODULE: Final = "app.main"
 APP: Final = f"{APP_MODULE}:served"
 _GC_THRESHOLD: Final = 10_000
+_HAND_OVER_SECONDS: Final = 1.0
+"""In which workers that were told to stop accept no more connections."""
 # Gunicorn's standard input is a pipe that ends when Weir does, however Weir ends; then a guard tells gunicorn to stop.
 # A line means that gunicorn has ended by itself. The guard must keep nothing open that somebody waits for the end of.
 _GUARDED: Final = """
@@ -82,7 +85,12 @@ def listen(settings: Server) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        listener = socket.create_server(
+            (settings.host, settings.port),
+            family=family,
+            backlog=2048,
+            dualstack_ipv6=settings.host == "::" and socket.has_dualstack_ipv6(),
+        )
     except OSError as error:
         reason = str(error.strerror).partition(" (while")[0]
         stop = "stop the program that does, or " if error.errno == errno.EADDRINUSE else ""
@@ -193,12 +201,21 @@ def run_workers(listener: socket.socket, count: int) -> int:
 
             def forward(number: int, _: FrameType | None) -> None:
                 process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
+                if number != signal.SIGHUP:
+                    # This process and the guard have the socket too: connections would wait there for nobody.
+                    threading.Timer(_HAND_OVER_SECONDS, close_for_all, [listener]).start()
 
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, forward)
             status = process.wait()
             process.communicate(b"\n")
             return status
+
+
+def close_for_all(listener: socket.socket) -> None:
+    """Accept no more connections on *listener*, whoever else has it open, where the system can do that."""
+    with suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from app.budgets.spend_alert_service import SpendAlertService
 from app.budgets.spend_limit_service import SpendLimitService
 from app.calling import Below, build_calling
 from app.core import schema
+from app.core.background import keep_up
 from app.core.clock import Clock, utc_now
 from app.core.db import Database
 from app.core.health import Dependency
@@ -199,7 +200,7 @@ def _reconciling(settings: Settings, db: Database, metrics: Metrics, clock: Cloc
 
 
 def _in_background(stack: AsyncExitStack, *works: Work) -> None:
-    tasks = [asyncio.create_task(work(), name="background") for work in works]
+    tasks = [asyncio.create_task(keep_up(work), name="background") for work in works]
 
     async def stop() -> None:
         for task in tasks:

@@ -9,6 +9,19 @@ import structlog
 from app.core.db import Database, DatabaseUnavailable, HotConnection
 
 _log: Final = structlog.get_logger()
+_BEGIN_AGAIN_SECONDS: Final = 1.0
+
+
+async def keep_up(work: Callable[[], Awaitable[object]]) -> None:
+    """Do *work*, and begin it again when it fails: it is meant to go on until it is cancelled, whatever happens."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - logged in full
+            _log.exception("background_work_failed", work=getattr(work, "__qualname__", repr(work)))
+        else:
+            return
+        await asyncio.sleep(_BEGIN_AGAIN_SECONDS)
 
 
 async def keep_doing(work: Callable[[], Awaitable[object]], interval_seconds: float, *, failed: str) -> None:

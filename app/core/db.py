@@ -20,10 +20,10 @@ from app.setting_groups import Database as DatabaseSettings
 # SQLSTATE prefixes (https://www.postgresql.org/docs/current/errcodes-appendix.html) of "nobody answers, or we are not
 # let in": connection exceptions, a wrong password, no such database, too many connections, shutdown and start.
 _AWAY: Final = ("08", "28", "3D", "53300", "57P")
-# And of a server that answers, but cannot do this now: resources (disk full, out of memory), a statement or a lock
-# that took too long, a serialization failure or deadlock, a standby that only reads.
+# And of a server that answers, but cannot do this now: resources (disk full, out of memory), its disk, a statement or a
+# lock that took too long, a serialization failure or deadlock, a permission that was taken, a standby that only reads.
 _ONLY_READS: Final = "25006"
-_BUSY: Final = ("53", "57014", "55P03", "40001", "40P01", _ONLY_READS)
+_BUSY: Final = ("53", "58", "57014", "55P03", "40001", "40P01", "42501", _ONLY_READS)
 
 
 HotConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -39,6 +39,10 @@ class DatabaseUnavailable(Unavailable):
     def __init__(self, reason: str) -> None:
         super().__init__("The database is not available right now; nothing was charged.")
         self.reason = reason
+
+
+class _NotLetIn(ConnectionError):
+    """The cause is what was said instead."""
 
 
 class Database:
@@ -72,18 +76,19 @@ class Database:
         return await self._connect(plan_cache_mode="auto")
 
     async def _connect(self, plan_cache_mode: str) -> "asyncpg.Connection[asyncpg.Record]":
-        return await asyncpg.connect(
-            self._url,
-            timeout=self._settings.connect_timeout_seconds,
-            server_settings={
-                "application_name": "weir",
-                "timezone": "UTC",
-                "plan_cache_mode": plan_cache_mode,
-                "statement_timeout": _milliseconds(self._settings.statement_timeout_seconds),
-                "lock_timeout": _milliseconds(self._settings.lock_timeout_seconds),
-                "idle_in_transaction_session_timeout": _milliseconds(self._settings.statement_timeout_seconds),
-            },
-        )
+        settings = {
+            "application_name": "weir",
+            "timezone": "UTC",
+            "plan_cache_mode": plan_cache_mode,
+            "statement_timeout": _milliseconds(self._settings.statement_timeout_seconds),
+            "lock_timeout": _milliseconds(self._settings.lock_timeout_seconds),
+            "idle_in_transaction_session_timeout": _milliseconds(self._settings.statement_timeout_seconds),
+        }
+        try:
+            seconds = self._settings.connect_timeout_seconds
+            return await asyncpg.connect(self._url, timeout=seconds, server_settings=settings)
+        except asyncpg.PostgresError as error:  # whatever it is, and perhaps a proxy's: nobody is let in
+            raise _NotLetIn from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -199,6 +204,8 @@ def _sqlstate(error: BaseException) -> str:
 
 def _reason(error: BaseException) -> str:
     """Return one line without the statement and its values."""
+    if isinstance(error, _NotLetIn) and error.__cause__ is not None:
+        error = error.__cause__
     return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'no details'}"
 
 

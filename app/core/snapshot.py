@@ -40,7 +40,11 @@ class Snapshot(ABC):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._expired.wait(), REFRESH_SECONDS)
             self._expired.clear()
-            await self._refresh()
+            try:
+                await self._refresh()
+            except Exception:
+                self._expired.set()  # for when this is begun again
+                raise
 
     async def _refresh(self) -> None:
         """Load it, unless the database is away. Where loading can fail otherwise, a subclass says what then."""

@@ -25,6 +25,7 @@ START_TIMEOUT_SECONDS: Final = 120.0  # replaying a long write-ahead log takes i
 STOP_TIMEOUT_SECONDS: Final = 30.0
 STEADY_SECONDS: Final = 30.0
 RESTART_DELAYS_SECONDS: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0, 5.0)
+"""Between one end and the next start; then the last one, for as long as it takes."""
 _POLL_SECONDS: Final = 0.005
 _LOG_BYTES_MAX: Final = 10 * 1024 * 1024
 
@@ -172,7 +173,7 @@ class Server:
 
     def _watch(self) -> None:
         name = self.launch.name
-        delays = iter(self._delays_seconds)
+        restarts = 0
         started = monotonic_seconds()
         while True:
             status = self._process.wait()
@@ -180,14 +181,17 @@ class Server:
             if self._stopping.is_set():
                 return
             if monotonic_seconds() - started > STEADY_SECONDS:
-                delays = iter(self._delays_seconds)
-            delay_seconds = next(delays, None)
-            if delay_seconds is None:
-                logger.critical("%s keeps ending (status %d) and is given up; see %s", name, status, self.launch.log)
+                restarts = 0
+            last = len(self._delays_seconds) - 1
+            if restarts < last:
+                logger.error("%s (pid %d) ended with status %d and is started again", name, self.pid, status)
+            elif restarts == last:
+                seconds = self._delays_seconds[last]
+                text = "%s keeps ending (status %d), and is started again every %g seconds; see %s"
+                logger.critical(text, name, status, seconds, self.launch.log)
+            if self._stopping.wait(self._delays_seconds[min(restarts, last)]):
                 return
-            logger.error("%s (pid %d) ended with status %d and is started again", name, self.pid, status)
-            if self._stopping.wait(delay_seconds):
-                return
+            restarts += 1
             started = monotonic_seconds()
             self._start_again()
 

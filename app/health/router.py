@@ -1,6 +1,7 @@
 """What orchestrators and scrapers ask for."""
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from app.deps import HealthDep
 from app.health.schemas import CheckResult, Liveness, Readiness
@@ -30,8 +31,9 @@ async def get_readiness(response: Response, health: HealthDep) -> Readiness:
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text format, of all workers."}},
 )
-def get_metrics(request: Request) -> Response:
+async def get_metrics(request: Request) -> Response:
     """Return the metrics of every worker of this server; in a thread, as it may read many files."""
     metrics: Metrics = request.app.state.wiring.metrics
-    body, content_type = render_metrics(metrics.registry)
+    metrics.count_finished()
+    body, content_type = await run_in_threadpool(render_metrics, metrics.registry)
     return Response(body, media_type=content_type)

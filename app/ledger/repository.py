@@ -83,6 +83,11 @@ async def create_partitions(tx: AsyncConnection, first: datetime, months: int) -
         )
 
 
+def lacks_partition(error: BaseException) -> bool:
+    """Tell whether *error* is that there is no partition for an entry."""
+    return isinstance(error, asyncpg.CheckViolationError) and "no partition" in str(error)
+
+
 def _month(moment: datetime, offset: int) -> datetime:
     """Return the first instant of the month *offset* months after that of *moment*, in UTC."""
     months = moment.year * 12 + moment.month - 1 + offset

@@ -154,6 +154,7 @@ class LedgerService:
 
     async def _flush(self, entries: Sequence[Entry]) -> Sequence[None]:
         attempt = 0
+        has_partitions = False
         while True:
             self._metrics.ledger_pending(self._group.pending)
             started = monotonic_seconds()
@@ -165,7 +166,10 @@ class LedgerService:
                     self.health.down(error.reason)
                 await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
                 attempt += 1
-            except Exception:
+            except Exception as error:
+                if not has_partitions and repository.lacks_partition(error):
+                    has_partitions = await self._have_partitions(entries)
+                    continue
                 if len(entries) == 1:
                     _log.exception("ledger_entry_not_written", **_printable(entries[0]))
                     raise
@@ -178,6 +182,19 @@ class LedgerService:
                 break
         self._metrics.ledger_pending(self._group.pending - len(entries))
         return [None] * len(entries)
+
+    async def _have_partitions(self, entries: Sequence[Entry]) -> bool:
+        """Make those that *entries* belong into; tells whether that was done.
+
+        They are made for months ahead, by the clock: one that was far from right when it last was looked at.
+        """
+        try:
+            async with self._db.transaction() as tx:
+                for moment in {entry.settled_at for entry in entries}:
+                    await repository.create_partitions(tx, moment, 1)
+        except DatabaseUnavailable:
+            return False
+        return True
 
     async def _flush_alone(self, entry: Entry) -> None:
         try:

@@ -6,7 +6,6 @@ Calls are counted together, a moment later: prometheus_client takes a lock for e
 
 import asyncio
 import os
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -22,8 +21,6 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 from app.core.money import NANO_PER_USD, Nano
 from app.observability.call_metrics import CallMetrics
@@ -36,17 +33,6 @@ _GATHERING_SECONDS: Final = 0.05
 _FLUSH_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
-class _CountFirst(Collector):
-    """Nothing by itself: has calls that have ended counted before others are asked what they count."""
-
-    def __init__(self, metrics: "Metrics") -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        self._metrics.count_finished()
-        return ()
-
-
 class Metrics:
     """Weir's own metrics, in *registry*: one of its own unless one is given."""
 
@@ -54,7 +40,6 @@ class Metrics:
         self.registry = registry or CollectorRegistry()
         self._finished: list[Finished] = []
         """Calls that are not counted yet."""
-        self.registry.register(_CountFirst(self))
         if registry is None:
             _declare_process(self.registry)
         self._http = HttpMetrics(self.registry)
@@ -75,7 +60,7 @@ class Metrics:
                 self.count_finished()
 
     def count_finished(self) -> None:
-        """Count what has ended until now."""
+        """Count what has ended until now; on the event loop, as all of this, before metrics are shown."""
         finished, self._finished = self._finished, []
         self._http.count(finished)
         self._calls.count(finished)
@@ -199,7 +184,6 @@ class Metrics:
 def render_metrics(registry: CollectorRegistry) -> tuple[bytes, str]:
     """Return the exposition text and its content type: of all workers when they share a directory."""
     if _MULTIPROCESS_VARIABLE in os.environ:
-        list(registry.collect())  # counts what this process has not counted yet
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry), CONTENT_TYPE_LATEST

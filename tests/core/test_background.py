@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from app.core.background import delete_all, keep_doing, keep_purged
+from app.core.background import delete_all, keep_doing, keep_purged, keep_up
 from app.core.db import Database, DatabaseUnavailable, HotConnection
 from app.core.health import Dependency
 from app.settings import Settings
@@ -68,3 +68,19 @@ async def test_everything_is_deleted_a_part_at_a_time(settings: Settings, rows: 
     finally:
         await db.close()
     assert parts == {0: [0], 3: [2, 1], 4: [2, 2, 0]}[rows]
+
+
+async def test_work_that_fails_is_logged_in_full_and_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.core.background._BEGIN_AGAIN_SECONDS", 0.001)
+    left = [BUG, AWAY]
+
+    async def some_work() -> None:
+        if left:
+            raise left.pop(0)
+
+    with capture_logs() as lines:
+        await keep_up(some_work)
+
+    assert [(line["event"], line["work"].rpartition(".")[2], line["exc_info"]) for line in lines] == [
+        ("background_work_failed", "some_work", True)
+    ] * 2

@@ -93,6 +93,8 @@ async def test_every_connection_speaks_utc_and_has_the_timeouts_that_are_set(set
         ("40001", False),  # serialization failure
         ("40P01", False),  # deadlock
         ("25006", False),  # a standby
+        ("58030", False),  # an I/O error
+        ("42501", False),  # a permission that was taken
         ("28P01", True),  # wrong password
         ("3D000", True),  # no such database
     ],
@@ -359,4 +361,20 @@ async def test_a_primary_that_only_reads_now_is_left_for_the_one_that_its_name_l
     finally:
         fetch(f"{own_postgres.url}&default_transaction_read_only=off", "ALTER DATABASE weir RESET ALL")
     await write()
+    await db.close()
+
+
+async def test_whoever_is_not_let_in_for_whatever_reason_finds_nobody_there(own_postgres: OwnServer) -> None:
+    elsewhere = own_postgres.url.replace("/weir?", "/postgres?")
+    db = open_database(own_postgres.url)
+    fetch(elsewhere, "ALTER DATABASE weir ALLOW_CONNECTIONS false")
+    try:
+        for connect in (db.ping, db.transaction().__aenter__):
+            with pytest.raises(DatabaseUnavailable) as caught:
+                await connect()
+            assert caught.value.reason.startswith("ObjectNotInPrerequisiteStateError: ")
+        assert not db._health.is_up
+    finally:
+        fetch(elsewhere, "ALTER DATABASE weir ALLOW_CONNECTIONS true")
+    await db.ping()
     await db.close()

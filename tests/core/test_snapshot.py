@@ -110,3 +110,16 @@ async def test_an_error_nobody_foresaw_is_not_hidden() -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         with pytest.raises(ValueError, match="nobody foresaw this"):
             await copy.keep_fresh()
+
+
+async def test_what_could_not_be_read_is_read_at_once_when_reading_is_begun_again() -> None:
+    copy = Copy()
+    copy.failure = ValueError("nobody foresaw this")
+    copy.source = 2
+    copy.expire("")
+    with pytest.raises(ValueError, match="nobody foresaw this"):
+        await asyncio.wait_for(copy.keep_fresh(), PATIENCE_SECONDS)
+
+    copy.failure = None
+    async with kept_fresh(copy):
+        await until(lambda: copy.known == 2)

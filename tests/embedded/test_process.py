@@ -90,18 +90,24 @@ def test_a_guard_does_not_hold_its_servers_lock(used_dir: Path) -> None:
             assert (".lock" in held) is ("weir-guard" not in line)
 
 
-def test_a_server_that_keeps_ending_is_given_up_loudly(used_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_keeps_ending_is_said_loudly_and_comes_back_once_it_can(
+    used_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     directory = DataDirectory(used_dir)
     valkey = Valkey(directory, durable=True)
     server = Server(valkey.prepare(), restart_delays_seconds=(0.0, 0.01))
     try:
         server.wait_until_ready()
         server.watch()
-        (directory.home / "valkey/valkey.conf").write_text("nonsense\n")
+        configuration = directory.home / "valkey/valkey.conf"
+        good = configuration.read_text()
+        configuration.write_text("nonsense\n")
         os.kill(server.pid, signal.SIGKILL)
         assert eventually(lambda: any(record.levelno == logging.CRITICAL for record in caplog.records))
         assert "Valkey keeps ending" in caplog.text
         assert caplog.text.count("is started again") == 2
+        configuration.write_text(good)
+        assert eventually(lambda: server.launch.is_ready(server.pid))
     finally:
         server.stop()
         valkey.lock.close()

@@ -57,6 +57,7 @@ class Watch:
         return line
 
     def sample(self, name: str, **labels: str) -> float | None:
+        self.metrics.count_finished()
         return self.metrics.registry.get_sample_value(name, labels)
 
 

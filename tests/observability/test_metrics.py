@@ -31,6 +31,7 @@ def finished(model: str | None = "gpt-5-mini", upstream: str | None = "openai") 
 
 
 def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
+    metrics.count_finished()
     return metrics.registry.get_sample_value(name, labels)
 
 

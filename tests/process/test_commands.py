@@ -1,9 +1,11 @@
 """Every way in which a command refuses or fails: one message that names the thing to change, and no traceback."""
 
+import errno
 import os
 import re
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from app.core.cores import usable_cores
 from app.settings import Settings
 from app.version import VERSION
-from tests.embedded.probes import fetch
+from tests.embedded.probes import eventually, fetch
 from tests.fixtures.ports import free_port
 from tests.fixtures.servers import PEPPER
 from tests.process.conftest import WeirCommand, variables_of
@@ -192,6 +194,45 @@ def test_whoever_starts_says_that_its_servers_are_up(two_workers: WeirProcess) -
     metrics = httpx.get(f"{two_workers.base_url}/metrics", trust_env=False).text
     for name in ("database", "redis"):
         assert f"\nweir_{name}_up 1.0\n" in metrics
+
+
+def test_workers_that_finish_their_calls_leave_nobody_waiting_at_their_door(
+    two_workers: WeirProcess, weir_command: WeirCommand, external: dict[str, str]
+) -> None:
+    key = weir_command("keys", "create", "--name", "one", **external).output.strip()
+    slow = "sim-small;tokens_per_second=10;output_tokens=40"
+    ask = {"model": slow, "stream": True, "messages": [{"role": "user", "content": "Say hello."}]}
+    with (
+        httpx.Client(base_url=two_workers.base_url, trust_env=False, timeout=60) as client,
+        client.stream("POST", "/v1/chat/completions", json=ask, headers={"authorization": f"Bearer {key}"}) as answer,
+    ):
+        pieces = answer.iter_text()
+        next(pieces)
+        two_workers.signal(signal.SIGTERM)
+
+        assert eventually(lambda: refuses_connections(two_workers.port))
+        assert not two_workers.events("stopped")
+        assert "".join(pieces).endswith("data: [DONE]\n\n")
+    assert two_workers.wait() == 0
+
+
+def refuses_connections(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+def test_workers_whose_gunicorn_is_killed_stop(two_workers: WeirProcess) -> None:
+    workers = {line["pid"] for line in two_workers.events("started")}
+    [gunicorn] = {parent_of(pid) for pid in workers}
+
+    os.kill(gunicorn, signal.SIGKILL)
+
+    assert two_workers.wait() != 0
+    assert len(two_workers.events("stopped")) == 2
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_a_terminal_that_is_closed_ends_it_in_good_order(work_directory: Path, external: dict[str, str]) -> None:
