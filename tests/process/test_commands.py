@@ -211,7 +211,7 @@ def test_workers_that_finish_their_calls_leave_nobody_waiting_at_their_door(
         two_workers.signal(signal.SIGTERM)
 
         assert eventually(lambda: refuses_connections(two_workers.port))
-        assert not two_workers.events("stopped")
+        assert len(two_workers.events("stopped")) < 2  # one still answers
         assert "".join(pieces).endswith("data: [DONE]\n\n")
     assert two_workers.wait() == 0
 
