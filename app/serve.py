@@ -203,7 +203,9 @@ def run_workers(listener: socket.socket, count: int) -> int:
                 process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
                 if number != signal.SIGHUP:
                     # This process and the guard have the socket too: connections would wait there for nobody.
-                    threading.Timer(_HAND_OVER_SECONDS, close_for_all, [listener]).start()
+                    closing = threading.Timer(_HAND_OVER_SECONDS, close_for_all, [listener])
+                    closing.daemon = True  # all may have ended before
+                    closing.start()
 
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, forward)

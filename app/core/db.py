@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.core.health import Dependency
+from app.core.keep_alive import keep_alive
 from app.errors import Unavailable
 from app.setting_groups import Database as DatabaseSettings
 
@@ -86,9 +87,11 @@ class Database:
         }
         try:
             seconds = self._settings.connect_timeout_seconds
-            return await asyncpg.connect(self._url, timeout=seconds, server_settings=settings)
+            connection = await asyncpg.connect(self._url, timeout=seconds, server_settings=settings)
         except asyncpg.PostgresError as error:  # whatever it is, and perhaps a proxy's: nobody is let in
             raise _NotLetIn from error
+        keep_alive(connection._transport.get_extra_info("socket"))  # noqa: SLF001 - it has no other door to it
+        return connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:

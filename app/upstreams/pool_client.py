@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 
 from aiohappyeyeballs import start_connection
 
+from app.core.keep_alive import make_socket
 from app.upstreams.connection_client import Connection
 from app.upstreams.failure import UpstreamFailed
-from app.upstreams.keep_alive import make_socket
 from app.upstreams.name_client import Resolver, SystemResolver
 
 _IDLE_SECONDS_MAX: Final = 15.0

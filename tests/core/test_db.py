@@ -1,8 +1,11 @@
 """What "the database is away" means: every transient failure is one error, without SQL or values, and heals itself."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
@@ -15,6 +18,7 @@ from app.core.health import Dependency
 from app.setting_groups import Database as DatabaseSettings
 from app.settings import Settings
 from tests.embedded.probes import fetch
+from tests.fixtures.listening import listening
 from tests.fixtures.own_servers import OwnServer
 
 SECRET = "a-value-that-must-not-be-seen"
@@ -378,3 +382,23 @@ async def test_whoever_is_not_let_in_for_whatever_reason_finds_nobody_there(own_
         fetch(elsewhere, "ALTER DATABASE weir ALLOW_CONNECTIONS true")
     await db.ping()
     await db.close()
+
+
+async def test_idle_connections_are_looked_after_by_the_kernel(settings: Settings) -> None:
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server = await asyncio.open_unix_connection(f"{query['host'][0]}/.s.PGSQL.5432")
+        await asyncio.gather(pump(reader, server[1]), pump(server[0], writer))
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+
+    url = urlsplit(url_of(settings))
+    query = parse_qs(url.query)
+    async with listening(forward) as address:
+        db = open_database(f"postgresql://{url.netloc.split('@')[0]}@{urlsplit(address).netloc}{url.path}")
+        async with db.hot_connection() as connection:
+            with socket.socket(fileno=os.dup(connection._transport.get_extra_info("socket").fileno())) as copy:
+                assert copy.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        await db.close()

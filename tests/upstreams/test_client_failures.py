@@ -11,11 +11,11 @@ import pytest
 from multidict import CIMultiDict
 from yarl import URL
 
+from app.core.keep_alive import make_socket
 from app.settings import Settings
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.client import UpstreamClient
 from app.upstreams.failure import UpstreamFailed
-from app.upstreams.keep_alive import make_socket
 from app.upstreams.routing import Timeouts
 from app.upstreams.waits import Waits
 from tests.fixtures.canned import CannedUpstream

@@ -1,6 +1,7 @@
-"""How sockets to upstreams notice that nobody is there any more: by the kernel's own probes, where it has them.
+"""How sockets notice that nobody is there any more: by the kernel's own probes, where it has them.
 
-Without, a pooled connection into a black hole would look alive until some call has waited there for minutes.
+Without, a pooled connection into a black hole would look alive until some call has waited there for minutes, and
+firewalls would forget those that are idle.
 """
 
 import socket
@@ -23,9 +24,16 @@ def make_socket(address: tuple[int | socket.AddressFamily, int | socket.SocketKi
     """Return a socket for *address*, as `getaddrinfo` has it."""
     family, kind, protocol, _, _ = address
     made = socket.socket(family, kind, protocol)
+    keep_alive(made)
+    return made
+
+
+def keep_alive(made: Any) -> None:
+    """Have the kernel look after *made*, a socket or what an event loop shows of one; only after TCP's."""
+    if made.family not in (socket.AF_INET, socket.AF_INET6):
+        return
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _OPTIONS:
         option = getattr(socket, name, None)
         if option is not None:
             made.setsockopt(socket.IPPROTO_TCP, option, value)
-    return made
