@@ -26,8 +26,6 @@ _CHARACTERS_PER_SECOND_MIN: Final = 10_666
 _CHARACTERS_PER_TOKEN: Final = 6_400
 _CHARACTERS_PER_SECOND: Final = 64_000
 """Of 24 kHz PCM."""
-_SPOKEN_CHARACTERS_PER_TOKEN: Final = 3_200
-"""What is spoken counts twice as much."""
 _BYTES_PER_TOKEN: Final = 4
 
 
@@ -171,11 +169,6 @@ class Conversation:
 def seconds_most(characters: int) -> int:
     """Return how many started seconds audio of so many characters of base64 can be."""
     return -(-characters // _CHARACTERS_PER_SECOND_MIN)
-
-
-def spoken_tokens(characters: int) -> int:
-    """Return about how many tokens audio is that a model has spoken, in base64."""
-    return -(-characters // _SPOKEN_CHARACTERS_PER_TOKEN)
 
 
 def _sound(characters: int) -> Heard:

@@ -16,7 +16,7 @@ from app.errors import Refusal, UpstreamAnsweredNonsense, WeirError
 from app.gateway.attempt import Attempt
 from app.gateway.body import read_model
 from app.gateway.operations.realtime import RealtimeRequest, RealtimeResponse
-from app.gateway.realtime import Conversation, spoken_tokens
+from app.gateway.realtime import Conversation
 from app.gateway.realtime_events import (
     Event,
     clamped,
@@ -34,7 +34,7 @@ from app.gateway.socket import BROKEN, MustClose, Relayed, event_of, read_event
 from app.gateway.socket_account_service import SocketAccount
 from app.gateway.standing_service import Standing
 from app.gateway.transcript_service import Transcripts
-from app.gateway.usage import text_tokens
+from app.gateway.usage import spoken_tokens, text_tokens
 from app.ledger.entries import Outcome
 from app.limits.amounts import Amounts, Demand
 from app.prices.usage import Usage

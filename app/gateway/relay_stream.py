@@ -140,7 +140,8 @@ def _settle(attempt: Attempt, stream: EventStream, settlement: Settlement, outco
     attempt.service_tier = bounded_text(stream.service_tier)
     if stream.usage is None and settlement.postpone(attempt, stream.stored):
         return
-    if stream.usage is not None:
+    if stream.usage is not None and stream.has_whole_usage:
         settlement.settle(attempt, outcome, stream.usage, HTTPStatus.OK)
     else:
-        settlement.estimate(attempt, "no_usage" if outcome == "completed" else outcome, tokens, HTTPStatus.OK)
+        outcome = "no_usage" if outcome == "completed" else outcome
+        settlement.estimate(attempt, outcome, tokens, HTTPStatus.OK, apart=stream.apart)

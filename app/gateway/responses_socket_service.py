@@ -168,4 +168,4 @@ class ResponsesMeter:
         attempt.service_tier = bounded_text(stream.service_tier)
         tokens = stream.relayed_tokens() if stream.usage is None else 0
         whole = "no_usage" if outcome == "completed" and stream.usage is None else outcome
-        self._account.settle(attempt, whole, stream.usage, tokens)
+        self._account.settle(attempt, whole, stream.usage, tokens, stream.apart)

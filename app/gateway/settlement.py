@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from operator import attrgetter
+from operator import add, attrgetter
 from typing import Final
 
 from app.budgets.service import BudgetService
@@ -57,12 +57,15 @@ class Settlement:
         """
         return self._end(attempt, "settled", outcome, usage, status)
 
-    def estimate(self, attempt: Attempt, outcome: Outcome, output_tokens: int, status: int) -> Nano:
+    def estimate(
+        self, attempt: Attempt, outcome: Outcome, output_tokens: int, status: int, *, apart: Usage = _NO_USAGE
+    ) -> Nano:
         """End *attempt* without a report, by what its request uses and *output_tokens*, which Weir counted.
 
-        Returns what it costs.
+        *apart* is what was found that is paid for apart; where it knows what went in, it is a report of a part of the
+        answer. Returns what it costs.
         """
-        return self._end(attempt, "estimated", outcome, self._estimated(attempt, output_tokens), status)
+        return self._end(attempt, "estimated", outcome, self._estimated(attempt, output_tokens, apart), status)
 
     def measure(self, attempt: Attempt, answered: Answered, status: int) -> Nano:
         """End *attempt* after a whole answer that does not say what it used; return what it costs.
@@ -71,7 +74,7 @@ class Settlement:
         """
         known = answered.usage or _NO_USAGE
         likely = self._estimated(attempt, answered.output_tokens)
-        if self._charge(attempt, likely).cost > self._charge(attempt, known).cost:
+        if self._charge(attempt, likely, is_estimate=True).cost > self._charge(attempt, known).cost:
             return self._end(attempt, "estimated", "no_usage", likely, status)
         return self.settle(attempt, "completed", known, status)
 
@@ -165,8 +168,10 @@ class Settlement:
         _note(attempt, outcome, usage, charge.cost)
         return attempt.context.cost_nano or _NOTHING
 
-    def _estimated(self, attempt: Attempt, output_tokens: int) -> Usage:
-        usage = attempt.operation.estimated(attempt.request)
+    def _estimated(self, attempt: Attempt, output_tokens: int, apart: Usage = _NO_USAGE) -> Usage:
+        usage = apart
+        if not apart.input_tokens:
+            usage = Usage._make(map(add, attempt.operation.estimated(attempt.request), apart))
         output_tokens += usage.output_tokens
         drawn = output_tokens if attempt.request.bound.draws else 0
         usage = usage._replace(output_tokens=output_tokens, output_image_tokens=drawn)
@@ -174,29 +179,34 @@ class Settlement:
             return usage
         # Sound is billed by its tokens or by its length, as its price says; in doubt the dearer counts, never both.
         ways = usage._replace(audio_seconds=0), Usage(audio_seconds=usage.audio_seconds)
-        return max(ways, key=lambda way: self._charge(attempt, way).cost)
+        return max(ways, key=lambda way: self._charge(attempt, way, is_estimate=True).cost)
 
     def _charge_of(self, attempt: Attempt, ending: Ending, usage: Usage, *, at_ceiling: bool) -> Charge:
-        charge = _FREE if ending == "released" else self._charge(attempt, usage)
+        is_estimate = ending == "estimated"
+        charge = _FREE if ending == "released" else self._charge(attempt, usage, is_estimate=is_estimate)
+        if not attempt.ceiling_nano:  # nobody could say what the call can cost at most
+            return charge
         if at_ceiling:
             return replace(charge, cost=attempt.ceiling_nano, flags=(*charge.flags, AT_CEILING))
-        if ending == "estimated" and charge.price is not None:  # no more than the call can have cost
+        if is_estimate and charge.price is not None:  # no more than the call can have cost
             return replace(charge, cost=min(charge.cost, attempt.ceiling_nano))
         return charge
 
-    def _charge(self, attempt: Attempt, usage: Usage) -> Charge:
+    def _charge(self, attempt: Attempt, usage: Usage, *, is_estimate: bool = False) -> Charge:
         if attempt.operation.is_free:
             return _FREE
         target = attempt.target
         models: tuple[str, ...] = (attempt.answered_model or target.model, target.model, target.sent_model)
         if variants := attempt.request.variants:
             models = (*[f"{model}/{variant}" for model in models for variant in variants], *models)
-        return self._prices.charge(models, attempt.service_tier, usage, attempt.started_at)
+        # Of an answer that said nothing of it, the tier is what was asked for.
+        tier = attempt.service_tier or (attempt.request.service_tier if is_estimate else None)
+        return self._prices.charge(models, tier, usage, attempt.started_at)
 
 
 def _flags(attempt: Attempt, charge: Charge) -> tuple[str, ...]:
     flags = charge.flags
-    if charge.cost > attempt.ceiling_nano:
+    if charge.cost > attempt.ceiling_nano > 0:
         flags = (*flags, OVERRUN)
     if attempt.record is not None and attempt.record.is_too_long:
         flags = (*flags, ANSWER_NOT_KEPT)

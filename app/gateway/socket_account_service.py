@@ -33,6 +33,7 @@ from app.upstreams.routing import Plan, Target
 from app.upstreams.service import UpstreamService
 
 _log: Final = structlog.get_logger()
+_NOTHING_APART: Final = Usage()
 
 
 class SocketParts(NamedTuple):
@@ -121,13 +122,24 @@ class SocketAccount:
             attempt.first_byte_seconds = monotonic_seconds() - attempt.context.started_seconds
             attempt.context.first_byte_seconds = attempt.first_byte_seconds
 
-    def settle(self, attempt: Attempt, outcome: Outcome, usage: Usage | None, output_tokens: int = 0) -> None:
-        """End *attempt* with the usage that was reported, or else with what its request uses and *output_tokens*."""
+    def settle(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        usage: Usage | None,
+        output_tokens: int = 0,
+        apart: Usage = _NOTHING_APART,
+    ) -> None:
+        """End *attempt* with the usage that was reported, or else with what its request uses and *output_tokens*.
+
+        *apart* is as `Settlement.estimate` takes it.
+        """
         seconds = attempt.upstream_seconds = monotonic_seconds() - attempt.context.started_seconds
         if usage is not None:
             self._parts.settlement.settle(attempt, outcome, usage, HTTPStatus.SWITCHING_PROTOCOLS)
         else:
-            self._parts.settlement.estimate(attempt, outcome, output_tokens, HTTPStatus.SWITCHING_PROTOCOLS)
+            status = HTTPStatus.SWITCHING_PROTOCOLS
+            self._parts.settlement.estimate(attempt, outcome, output_tokens, status, apart=apart)
         self._tell(attempt, seconds)
 
     def refused(self, attempt: Attempt) -> None:

@@ -69,6 +69,8 @@ class EventStream(ABC):
         self._packed: list[bytes] = []
         """What was relayed before that, small: most streams end with their usage, and so are never counted."""
         self._counted_tokens = 0
+        self.apart = Usage()
+        """What was relayed that is paid for apart, once it is counted: sound among its tokens, calls of tools."""
 
     @abstractmethod
     def learn(self, document: dict[str, Any]) -> bool:
@@ -92,7 +94,7 @@ class EventStream(ABC):
             if pattern.search(block):
                 block = self._read(block)
                 break
-        if self.usage is None:
+        if not self.has_whole_usage:
             self._relayed += block
             if len(self._relayed) > _RELAYED_BYTES_MAX:
                 self._pack_relayed()
@@ -101,6 +103,15 @@ class EventStream(ABC):
     def finish(self) -> bytes:
         """Return what is left to relay when the upstream has ended: its end counts without the empty line too."""
         return self.feed(b"\n\n") if self.END.search(self._pending) else b""
+
+    @property
+    def has_whole_usage(self) -> bool:
+        """Whether `usage` is of all that was relayed, which then need not be counted."""
+        return self.usage is not None
+
+    def ends(self, event: bytes) -> bool:
+        """Tell whether the notable *event* ends a whole stream."""
+        return self.END.search(event) is not None
 
     @property
     def is_over(self) -> bool:
@@ -117,7 +128,7 @@ class EventStream(ABC):
 
     def relayed_tokens(self) -> int:
         """Return about how many tokens were relayed if `usage` does not say: at least one for each event with text."""
-        if self.usage is not None:
+        if self.has_whole_usage:
             return 0
         self._count_relayed()
         return self._counted_tokens
@@ -148,7 +159,7 @@ class EventStream(ABC):
             document = _parse(event)
             if document is None or self.learn(document):
                 kept.append(event)
-                self.is_done = self.is_done or self.END.search(event) is not None
+                self.is_done = self.is_done or self.ends(event)
             read_to = end
         return b"".join((*kept, block[read_to:]))
 

@@ -9,6 +9,7 @@ TOKENS_MAX: Final = 10_000_000_000
 """More than any call can use; a larger number is not a count of anything."""
 _NOTHING: Final = Usage()
 _BYTES_PER_TOKEN: Final = 4
+_SPOKEN_CHARACTERS_PER_TOKEN: Final = 3_200
 _MEDIA: Final = ("image_url", "input_audio", "file")
 _MEDIA_TOKENS: Final = 1_000
 """Counted for an image, a sound or a file in a message: their size in bytes says nothing about their tokens."""
@@ -86,9 +87,21 @@ def generated_tokens(message: object) -> int:
     if not isinstance(message, dict):
         return 0
     written = [message.get(name) for name in ("content", "refusal", "reasoning_content")]
-    for call in objects(message.get("tool_calls")):
+    written.append(detail(message.get("audio"), "transcript"))
+    for call in objects([*objects(message.get("tool_calls")), {"function": message.get("function_call")}]):
         written += [text for part in objects(list(call.values())) for text in part.values()]
-    return sum(text_tokens(text.encode()) for text in written if isinstance(text, str))
+    return sum(text_tokens(text.encode()) for text in written if isinstance(text, str)) + sound_tokens(message)
+
+
+def sound_tokens(message: Mapping[str, Any]) -> int:
+    """Return about how many tokens the sound in a chat message, or a piece of one, is."""
+    sound = detail(message.get("audio"), "data")
+    return spoken_tokens(len(sound)) if isinstance(sound, str) else 0
+
+
+def spoken_tokens(characters: int) -> int:
+    """Return about how many tokens audio is that a model has spoken, in base64 of 24 kHz PCM."""
+    return -(-characters // _SPOKEN_CHARACTERS_PER_TOKEN)
 
 
 def text_tokens(text: bytes) -> int:

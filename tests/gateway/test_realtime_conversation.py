@@ -8,10 +8,11 @@ import pytest
 from app.errors import InvalidRequest
 from app.gateway.operations.operation import MeteredRequest
 from app.gateway.operations.realtime import RealtimeResponse, RealtimeTranscription
-from app.gateway.realtime import Conversation, seconds_most, spoken_tokens
+from app.gateway.realtime import Conversation, seconds_most
 from app.gateway.realtime_events import clamped, maximum_of, pieces_of, refuse_variants, with_maximum
 from app.gateway.realtime_usage import realtime_usage
 from app.gateway.socket import read_event
+from app.gateway.usage import spoken_tokens
 from app.prices.service import Bound
 from app.prices.usage import Usage
 

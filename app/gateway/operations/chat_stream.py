@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.gateway.stream import EventStream, StoredObject
-from app.gateway.usage import chat_usage, generated_tokens, objects
+from app.gateway.usage import chat_usage, generated_tokens, objects, sound_tokens
 
 
 class ChatStream(EventStream):
@@ -41,7 +41,11 @@ class ChatStream(EventStream):
 
     def tokens_of_choice(self, choice: dict[str, Any]) -> int:
         """Return about how many tokens one choice of a chunk has from the model."""
-        return generated_tokens(choice.get("delta"))
+        delta = choice.get("delta")
+        if isinstance(delta, dict) and "audio" in delta:
+            sound = self.apart.output_audio_tokens + sound_tokens(delta)
+            self.apart = self.apart._replace(output_audio_tokens=sound)
+        return generated_tokens(delta)
 
     def _learn_names(self, document: dict[str, Any]) -> None:
         self.answered_model = document.get("model") or self.answered_model

@@ -67,7 +67,7 @@ class _Images(Operation):
 
     def stream(self, request: MeteredRequest) -> ImageStream:
         """Return what meters its stream of images."""
-        return ImageStream(request.output_tokens_expected or 0)
+        return ImageStream(request.output_tokens_expected or 0, max(1, request.bound.units.images))
 
     def _request(self, document: dict[str, Any], model: str, body: bytes, form: Form | None) -> MeteredRequest:
         spec = image_spec(document, model)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.gateway.responses_usage import NamedTools, responses_usage, stored_objects
+from app.gateway.responses_usage import NamedTools, responses_usage, stored_objects, tools_usage
 from app.gateway.stream import EventStream
 from app.gateway.usage import text_tokens
 
@@ -17,6 +17,7 @@ _NAMED: Final = rb"(?:error|response\.(?:created|queued)|%b)" % _LAST
 # What an event is, by the line that names it or by the beginning of its data: further in, anything may be called so.
 _NAME: Final = rb"event: ?%b\r?$"
 _DATA: Final = rb'data: ?\{\s*(?:"sequence_number"\s*:\s*[0-9]+\s*,\s*)?"type"\s*:\s*"%b"'
+_ITEM_DONE: Final = "response.output_item.done"
 _NUMBER_NAME: Final = b'"sequence_number"'
 _NUMBER: Final = re.compile(_NUMBER_NAME + rb"\s*:\s*([0-9]{1,9})")
 
@@ -25,6 +26,8 @@ class ResponsesStream(EventStream):
     """A stream that answers a request with *tools*; when it *stores*, the response and its items are kept upstream."""
 
     NOTABLE = (re.compile(_NAME % _NAMED, re.MULTILINE), re.compile(_DATA % _NAMED))
+    EVENT_BYTES_MAX = 67_108_864
+    """The last event has every image that was made."""
     END = re.compile(rb"^%b|^%b" % (_NAME % _LAST, _DATA % _LAST), re.MULTILINE)
 
     def __init__(self, tools: NamedTools, *, stores: bool) -> None:
@@ -32,6 +35,8 @@ class ResponsesStream(EventStream):
         self._tools = tools
         self._stores = stores
         self._number = -1
+        self._items: list[object] = []
+        """Finished items of the output, as far as events were counted."""
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes as `EventStream.feed` does, and remember how far the events are numbered."""
@@ -56,7 +61,13 @@ class ResponsesStream(EventStream):
         return True
 
     def tokens_of(self, document: dict[str, Any]) -> int:
-        """Return about how many tokens the model generated for an event: those of its piece, if it is one."""
+        """Return about how many tokens the model generated for an event: those of its piece, if it is one.
+
+        What it brings may be a call of a tool that is over.
+        """
+        if document.get("type") == _ITEM_DONE:
+            self._items.append(document.get("item"))
+            self.apart = tools_usage({"output": self._items}, self._tools)
         delta = document.get("delta")
         return text_tokens(delta.encode()) if isinstance(delta, str) else 0
 
