@@ -13,6 +13,7 @@ from app.idempotency.key import KeyClaim, StoredAnswer
 from app.limits.lease import Lease
 from app.limits.limit import Payer
 from app.observability.context import CallContext
+from app.prices.book import Book
 from app.upstreams.failure import Verdict
 from app.upstreams.routing import Target
 from app.upstreams.ticket import Ticket
@@ -68,6 +69,9 @@ class Attempt:
     """That maximum, for each choice."""
     ceiling_nano: Nano = _NOTHING
     """What is reserved for it."""
+    book: Book | None = None
+    """The prices by which that was found, at the moment `priced_at`: it is charged by them too."""
+    priced_at: datetime | None = None
     budget_window_ids: tuple[int, ...] = ()
     upstream_seconds: float = 0.0
     """Spent waiting for the upstream so far."""

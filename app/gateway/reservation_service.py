@@ -57,6 +57,7 @@ class ReservationDesk:
         Raises BudgetSpent, BudgetReserved, ModelNotPriced, IdempotencyKeyInUse or DatabaseUnavailable; then it must
         not be sent.
         """
+        attempt.book, attempt.priced_at = self._prices.book, attempt.started_at
         ceilings = self._ceilings(attempt, attempt.request.bound)
         try:
             grant, demand = await self._reserve(attempt, ceilings)
@@ -148,7 +149,8 @@ class ReservationDesk:
 
     def _ceilings(self, attempt: Attempt, bound: Bound) -> Ceilings:
         target, service_tier = attempt.target, attempt.request.service_tier
-        return self._prices.ceilings(target.model, service_tier, bound, attempt.started_at, target.sent_model)
+        at = attempt.priced_at or attempt.started_at
+        return self._prices.ceilings(target.model, service_tier, bound, at, target.sent_model, attempt.book)
 
 
 def _payer(attempt: Attempt) -> Payer:

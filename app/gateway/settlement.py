@@ -201,7 +201,7 @@ class Settlement:
             models = (*[f"{model}/{variant}" for model in models for variant in variants], *models)
         # Of an answer that said nothing of it, the tier is what was asked for.
         tier = attempt.service_tier or (attempt.request.service_tier if is_estimate else None)
-        return self._prices.charge(models, tier, usage, attempt.started_at)
+        return self._prices.charge(models, tier, usage, attempt.priced_at or attempt.started_at, attempt.book)
 
 
 def _flags(attempt: Attempt, charge: Charge) -> tuple[str, ...]:

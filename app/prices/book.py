@@ -99,7 +99,7 @@ class Book:
         if asked not in self._found:
             _make_room(self._found)
             tier = _canonical(service_tier)
-            prices = (_choose(tiers, tier, at) for tiers in self._matching(model))
+            prices = (_choose(tiers, tier, at) for tiers in self._priced(model, tier, at))
             self._found[asked] = next(filter(None, prices), None)
         return self._found[asked]
 
@@ -131,12 +131,22 @@ class Book:
     def _find_possible(self, model: str, service_tier: str | None, at: datetime) -> Sequence[Price]:
         tier = _canonical(service_tier)
         names = {tier} if tier in _CHEAPER_TIERS else {tier, "default"}
-        for tiers in self._matching(model):
+        for tiers in self._priced(model, tier, at):
             if service_tier in _UNSAID:
                 names = set(tiers)
             if possible := [price for name in sorted(names) if (price := _choose(tiers, name, at))]:
                 return _dearest(possible)
         return []
+
+    def _priced(self, model: str, tier: str, at: datetime) -> list[_Tiers]:
+        """Return the names and patterns that match, those first that can price *tier* without another one's price.
+
+        Else a price for `flex` alone, of a name whose other tiers a pattern prices, would be charged for all of them.
+        """
+        return sorted(
+            self._matching(model),
+            key=lambda tiers: not any(_newest(tiers.get(name, ()), at) for name in (tier, "default")),
+        )
 
     def _matching(self, model: str) -> Iterator[_Tiers]:
         if tiers := self._exact.get(model):

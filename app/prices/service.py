@@ -134,18 +134,30 @@ class PriceService(Snapshot):
         """Tell whether *model* has a price in any tier."""
         return bool(self._book.find_possible(model, None, at))
 
+    @property
+    def book(self) -> Book:
+        """The prices that are known now; it never changes, another takes its place."""
+        return self._book
+
     def ceilings(
-        self, model: str, service_tier: str | None, bound: Bound, at: datetime, sent_model: str | None = None
+        self,
+        model: str,
+        service_tier: str | None,
+        bound: Bound,
+        at: datetime,
+        sent_model: str | None = None,
+        book: Book | None = None,
     ) -> "Ceilings":
-        """Return the most that a call within *bound* can cost, whatever maximum it gets.
+        """Return the most that a call within *bound* can cost, whatever maximum it gets, by *book* or the present one.
 
         It may be charged as *model* or, if its upstream calls that otherwise, as *sent_model*.
         """
         if bound.is_unpriced:
             return Ceilings((), bound)
-        found = self._book.find_possible(model, service_tier, at)
+        book = book or self._book
+        found = book.find_possible(model, service_tier, at)
         if sent_model not in (None, model):
-            found = [*found, *self._book.find_possible(sent_model, service_tier, at)]
+            found = [*found, *book.find_possible(sent_model, service_tier, at)]
         choices, predicted_tokens = bound.choices, bound.predicted_tokens
         lines = [
             ceiling_line(price, _most(price, bound), choices=choices, predicted_tokens=predicted_tokens)
@@ -153,13 +165,22 @@ class PriceService(Snapshot):
         ]
         return Ceilings(lines, bound)
 
-    def charge(self, models: tuple[str, ...], service_tier: str | None, usage: Usage, at: datetime) -> Charge:
+    def charge(
+        self,
+        models: tuple[str, ...],
+        service_tier: str | None,
+        usage: Usage,
+        at: datetime,
+        book: Book | None = None,
+    ) -> Charge:
         """Return what *usage* costs at the price that `Book.find_first` has for *models* at *at*.
+
+        By *book*, or the present one: a call is charged by that which its ceiling was reserved by.
 
         A model without a price costs nothing and is flagged `model_not_priced`; a tier without a price of its own is
         charged as `Book.find` says and flagged `tier_not_priced`.
         """
-        price = self._book.find_first(models, service_tier, at)
+        price = (book or self._book).find_first(models, service_tier, at)
         if price is not None:
             return Charge(cost(price, usage), price, () if price.is_for(service_tier) else ("tier_not_priced",))
         return Charge(_NOTHING, None, ("model_not_priced",))

@@ -12,6 +12,7 @@ from app.gateway.answer import Inbound
 from app.gateway.operations.chat import ChatCompletions
 from app.keys.caller import Caller
 from app.observability.context import CallContext
+from app.prices.service import PriceService
 from tests.fixtures.waiting import until
 from tests.fixtures.weir import RunningWeir, StartWeir
 
@@ -264,3 +265,39 @@ async def test_a_caller_who_leaves_while_tokens_are_counted_leaves_nothing_held(
 
     if attempt.output_tokens_cap is None:  # or it was counted before it could be cancelled
         await until(is_released)
+
+
+async def test_a_call_is_charged_by_the_prices_that_it_was_reserved_by(
+    weir: RunningWeir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def set_price(usd: str) -> None:
+        async with weir.http(weir.admin_key) as admin:
+            rates = {"input": usd, "output": usd}
+            price = {"model": "sim-dearer", "rates": rates, "output_tokens_max": 1_000}
+            assert (await admin.post("/v1/gateway/prices", json=price)).status_code == 200
+
+    async def load_late(service: PriceService) -> None:  # as another replica does
+        is_committed.set()
+        await is_told.wait()
+        await load(service)
+
+    load, is_committed, is_told = PriceService._load, asyncio.Event(), asyncio.Event()
+    await set_price("1")
+    await make_budget(weir, "0.01")
+    monkeypatch.setattr(PriceService, "_load", load_late)
+    raising = asyncio.create_task(set_price("1000"))
+    await is_committed.wait()
+    calling = asyncio.create_task(
+        complete(
+            weir, model="sim-dearer", max_tokens=200, extra_headers={"x-simulator": "latency_ms=300;output_tokens=200"}
+        )
+    )
+    await weir.simulator.account.wait_for_arrivals(1)
+    is_told.set()
+    await raising
+    await calling
+
+    [entry] = await weir.entries()
+    assert entry["output_tokens"] == 200
+    assert entry["cost_nano"] <= entry["ceiling_nano"]
+    assert "overrun" not in entry["flags"]

@@ -229,3 +229,15 @@ def test_of_several_names_the_first_counts_an_operators_price_before_it_and_one_
     own = price("m", source=OPERATOR_SOURCE)
     assert Book([anything, answered, own]).find_first(("m-1", "m"), None, NOW) is own
     assert Book().find_first(("m-1", "m"), None, NOW) is None
+
+
+def test_a_price_of_one_tier_of_a_name_is_not_charged_for_tiers_that_a_pattern_prices() -> None:
+    shipped = [price("gpt-*", usd="2"), price("gpt-*", "priority", "4"), price("gpt-*", "flex", "1")]
+    own = price("gpt-4o-1", "flex", "0.1", source=OPERATOR_SOURCE)
+    book = Book([*shipped, own])
+    names = ("gpt-4o-1", "gpt-4o")
+
+    assert book.find_first(names, "flex", NOW) is own
+    assert book.find_first(names, None, NOW) is shipped[0]
+    assert book.find_first(names, "priority", NOW) is shipped[1]
+    assert book.find_possible("gpt-4o-1", "default", NOW) == [shipped[0]]
