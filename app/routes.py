@@ -11,6 +11,7 @@ from app.audit.admin_router import router as audit
 from app.budgets.admin_router import router as budgets
 from app.budgets.router import router as own_budgets
 from app.budgets.spend_alert_router import router as spend_alerts
+from app.budgets.spend_limit_router import read_router as project_spend_limits
 from app.budgets.spend_limit_router import router as spend_limits
 from app.errors import UnknownPath
 from app.gateway.audio_router import router as audio
@@ -88,7 +89,8 @@ ROUTES = (
     Mount("/v1", project_caches, "project"),
     Mount("/v1", project_limits, "project"),
     Mount("/v1", project_limits_set, "organization"),
-    Mount("/v1", spend_limits, "project"),
+    Mount("/v1", project_spend_limits, "project"),
+    Mount("/v1", spend_limits, "organization"),
     Mount("/v1", spend_alerts, "project"),
     Mount("/v1", audit, "organization"),
     Mount("/v1", projects, "management"),

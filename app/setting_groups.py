@@ -161,6 +161,10 @@ class Oidc(Group):
     provision: bool = Field(
         default=False, description="Make a person of whoever the provider vouches for; otherwise they must exist."
     )
+    provision_unverified_email: bool = Field(
+        default=False,
+        description="Do so also if the provider does not call the e-mail address verified, as Entra ID never does.",
+    )
     refetch_interval_seconds: Seconds = Field(30, description="Shortest time between two fetches of the keys.")
     keys_lifetime_seconds: Seconds = Field(3_600, description="How long keys are believed without fetching them again.")
     timeout_seconds: Seconds = Field(5, description="Longest wait for the provider.")

@@ -55,7 +55,7 @@ async def build_tenants(settings: Settings, db: Database, clock: Clock) -> Tenan
     cache_policies = CachePolicyService(db, projects)
     await cache_policies.load()
     keys = KeyService(db, projects, settings.keys, clock)
-    key_admin = KeyAdminService(db, keys, clock)
+    key_admin = KeyAdminService(db, keys, projects, clock)
     service_accounts = ServiceAccountService(db, keys, projects, clock)
     exists: dict[Scope, Callable[[str], Awaitable[bool]]] = {
         "project": projects.exists,

@@ -14,6 +14,7 @@ from app.budgets.budget import LIMIT_NANO_MAX, Scope
 from app.budgets.opening_service import OpeningService
 from app.budgets.record import (
     IN_FORCE_MAX,
+    SPEND_LIMIT,
     BudgetFilter,
     BudgetRecord,
     ChangeKind,
@@ -74,7 +75,13 @@ class BudgetAdminService:
 
     async def update(self, budget_id: str, columns: Mapping[str, Any], editor: Editor) -> Standing:
         """Set some of `name`, `limit_nano` and `mode`; raises NotFound, InvalidRequest or PreconditionFailed."""
-        return await self._change(budget_id, "updated", lambda *_: columns, editor)
+
+        def edit(record: BudgetRecord, _: datetime) -> Mapping[str, Any]:
+            if record.name == SPEND_LIMIT and "name" in columns:
+                raise InvalidRequest("Invalid value for 'name': a spend limit is found by it.", param="name")
+            return columns
+
+        return await self._change(budget_id, "updated", edit, editor)
 
     async def pause(self, budget_id: str, editor: Editor) -> Standing:
         """Let a budget refuse nothing, though it goes on counting; raises as `update` does."""

@@ -1,5 +1,6 @@
 """Budgets on the wire. Amounts are decimal dollars in strings, exact to a nano-dollar; moments are Unix seconds."""
 
+import re
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -61,8 +62,14 @@ BUDGET_EXAMPLE: Final[JsonDict] = {
 }
 
 
+_ODD_ZONE: Final = re.compile(r"localtime|posixrules|Factory|(posix|right)/.*")
+"""What stands among the zones of some machines, and is missing or means something else on others."""
+
+
 def _known_zone(name: str) -> str:
     try:
+        if _ODD_ZONE.fullmatch(name):
+            raise ValueError(name)
         read_zone(name)
     except ValueError:
         raise PydanticCustomError(

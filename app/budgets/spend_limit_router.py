@@ -1,4 +1,7 @@
-"""Spend limits in OpenAI's shape: `client.admin.organization.spend_limit` and `.projects.spend_limit` of its SDK."""
+"""Spend limits in OpenAI's shape: `client.admin.organization.spend_limit` and `.projects.spend_limit` of its SDK.
+
+A project's people may read its limit; only the organization's admins set it: who could raise their own would have none.
+"""
 
 from fastapi import APIRouter, Response
 
@@ -8,6 +11,7 @@ from app.core.version_tags import version_tag
 from app.deps import CallerDep, IfMatch, ProjectId, SpendLimitsDep
 from app.observability.conditional import ConditionalRoute
 
+read_router = APIRouter(prefix="/organization", tags=["Spend limits"], route_class=ConditionalRoute)
 router = APIRouter(prefix="/organization", tags=["Spend limits"], route_class=ConditionalRoute)
 
 
@@ -35,7 +39,7 @@ async def delete_organization_limit(
     return SpendLimitDeleted(object="organization.spend_limit.deleted")
 
 
-@router.get("/projects/{project_id}/spend_limit", summary="A project's spend limit")
+@read_router.get("/projects/{project_id}/spend_limit", summary="A project's spend limit")
 async def get_project_limit(project_id: ProjectId, response: Response, limits: SpendLimitsDep) -> SpendLimit:
     """Return the hard limit for each month; 404 while there is none."""
     return _answer("project", await limits.get(project_id), response)

@@ -28,10 +28,11 @@ class AttemptsService:
         ends_at = now + timedelta(seconds=self._settings.attempts_window_seconds)
         async with self._db.transaction() as tx:
             of_address = await repository.count_attempt(tx, _address_digest(address), now, ends_at) if address else None
-            of_account = await repository.count_attempt(tx, _account_digest(email), now, ends_at)
-        counted = [(of_account, self._settings.attempts_per_account)]
-        if of_address is not None:
-            counted.append((of_address, self._settings.attempts_per_address))
+            counted = [] if of_address is None else [(of_address, self._settings.attempts_per_address)]
+            # Whoever is refused by address does not keep others out of their accounts as well.
+            if of_address is None or of_address.attempts <= self._settings.attempts_per_address:
+                of_account = await repository.count_attempt(tx, _account_digest(email), now, ends_at)
+                counted.append((of_account, self._settings.attempts_per_account))
         exceeded = [(window, maximum) for window, maximum in counted if window.attempts > maximum]
         if exceeded:
             wait = max(window.ends_at for window, _ in exceeded) - now

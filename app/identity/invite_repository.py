@@ -42,6 +42,12 @@ async def delete_invite(tx: AsyncConnection, invite_id: str) -> None:
     await tx.execute(delete(Invite).where(Invite.id == invite_id))
 
 
+async def delete_pending(tx: AsyncConnection, email: str) -> list[str]:
+    """Delete the invites of an address that nobody accepted, and return their ids."""
+    found = delete(Invite).where(Invite.email == email, Invite.accepted_at.is_(None))
+    return list(await tx.scalars(found.returning(Invite.id)))
+
+
 async def list_invites(tx: AsyncConnection, paging: Paging, after: InviteRecord | None) -> list[InviteRecord]:
     """Return invites in the order of their making, behind *after*; one more than the limit."""
     place = None if after is None else (after.created_at, after.id)

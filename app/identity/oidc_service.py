@@ -89,6 +89,9 @@ class OidcService:
             return await self._apply(tx, user, said)
 
     async def _provision(self, tx: Transaction, said: Claims, email: str) -> KnownUser | None:
+        is_believed = said.is_email_verified or self._settings.provision_unverified_email
+        if not is_believed or await repository.was_deleted(tx, email):
+            return None
         new = NewUser(email, said.name or email, said.role or "member", None, self.issuer, said.subject)
         try:
             user = await self._users.create(tx, new)

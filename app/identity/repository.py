@@ -1,4 +1,4 @@
-"""People in PostgreSQL. Those who were deleted are in no answer."""
+"""People in PostgreSQL. Those who were deleted are in no answer, unless it says so."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -46,6 +46,12 @@ async def find_user(tx: AsyncConnection, user_id: str, *, lock: bool = False) ->
     return None if row is None else UserRecord(*row)
 
 
+async def find_place(tx: AsyncConnection, user_id: str) -> UserRecord | None:
+    """Return a person as a place in the list of people, which one who was deleted is as before."""
+    row = (await tx.execute(select(*_USER).where(User.id == user_id))).one_or_none()
+    return None if row is None else UserRecord(*row)
+
+
 async def find_user_by_email(tx: AsyncConnection, email: str) -> UserRecord | None:
     """Return the person with this e-mail address."""
     row = (await tx.execute(select(*_USER).where(User.email == email, _IS_ACTIVE))).one_or_none()
@@ -65,6 +71,12 @@ async def find_known(tx: AsyncConnection, issuer: str, subject: str, email: str 
     query = select(*columns, is_linked).where(has_subject | is_same)
     row = (await tx.execute(query.order_by(_IS_ACTIVE.desc(), is_linked.desc()).limit(1).with_for_update())).first()
     return None if row is None else KnownUser(*row)
+
+
+async def was_deleted(tx: AsyncConnection, email: str) -> bool:
+    """Whether somebody with this address was deleted whom no identity provider had vouched for."""
+    query = select(User.id).where(User.email == email, User.subject.is_(None), User.disabled_at.is_not(None))
+    return await tx.scalar(query.limit(1)) is not None
 
 
 async def update_user(tx: AsyncConnection, user_id: str, **columns: object) -> None:

@@ -52,9 +52,13 @@ class SignInService:
             user = await repository.find_user(tx, user_id)
         if user is None or user.password_digest is None:
             raise Forbidden("You have no password here: you sign in with your identity provider.")
-        await self._require_password(user.email, current)
+        known = await self._require_password(user.email, current)
         digest = await self._passwords.digest(new)
         async with self._db.transaction() as tx:
+            same = await repository.find_user(tx, user_id, lock=True)
+            # Meanwhile they may have been deleted, or their password changed.
+            if same is None or same.password_digest != known.password_digest:
+                raise InvalidGrant
             await repository.update_user(tx, user_id, password_digest=digest)
             await self._sessions.end_all(tx, user_id, keep=session_id)
             await self._attempts.succeeded(tx, user.email, acting.get().address)

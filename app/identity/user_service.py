@@ -10,7 +10,7 @@ from app.core.ids import new_id
 from app.core.pagination import Page, Paging
 from app.core.version_tags import require_version
 from app.errors import Forbidden, InvalidRequest, NotFound
-from app.identity import repository
+from app.identity import invite_repository, repository
 from app.identity.password_service import PasswordService
 from app.identity.person import NewUser, UserRecord
 from app.identity.roles import ORGANIZATION_RIGHTS, Role
@@ -62,7 +62,7 @@ class UserService:
     async def list_users(self, emails: Sequence[str], paging: Paging) -> Page[UserRecord]:
         """Return a page of people, of those with *emails* if there are any; raises InvalidRequest for `after`."""
         async with self._db.transaction() as tx:
-            after = None if paging.after is None else await repository.find_user(tx, paging.after)
+            after = None if paging.after is None else await repository.find_place(tx, paging.after)
             if paging.after is not None and after is None:
                 raise InvalidRequest("Invalid value for 'after': there is no such user.", param="after")
             return Page.of(await repository.list_users(tx, emails, paging, after), paging.limit)
@@ -116,15 +116,18 @@ class UserService:
         return user._replace(role=role, version=user.version + 1)
 
     async def delete(self, user_id: str, editor: Editor) -> None:
-        """Take a person out of the organization, at once: their sessions and keys stop working.
+        """Take a person out of the organization, at once: their sessions, keys and other invites stop working.
 
         Raises what `update_role` does.
         """
         async with self._db.transaction() as tx:
-            await self._lock(tx, user_id, editor, None)
+            user = await self._lock(tx, user_id, editor, None)
+            invite_ids = await invite_repository.delete_pending(tx, user.email)
             await self._sessions.end_all(tx, user_id)
             await repository.update_user(tx, user_id, disabled_at=self._clock())
             await self._projects.leave(tx, user_id)
+            for invite_id in invite_ids:
+                await record(tx, "invite.deleted", invite_id)
             await record(tx, "user.deleted", user_id)
         self._sessions.forget(user_id)
 

@@ -16,6 +16,7 @@ from app.keys.caller import Caller
 from app.keys.record import KeyFilter, KeyRecord, NewKey
 from app.keys.rights import require_change
 from app.keys.service import KeyService
+from app.projects.service import ProjectService
 
 
 class KeyEditor(NamedTuple):
@@ -32,9 +33,10 @@ class KeyAdminService:
     A key outside of the list that is *wanted* is one that does not exist: NotFound.
     """
 
-    def __init__(self, db: Database, keys: KeyService, clock: Clock) -> None:
+    def __init__(self, db: Database, keys: KeyService, projects: ProjectService, clock: Clock) -> None:
         self._db = db
         self._keys = keys
+        self._projects = projects
         self._clock = clock
 
     async def list_keys(self, wanted: KeyFilter, sort: KeySort, paging: Paging) -> Page[KeyRecord]:
@@ -59,7 +61,8 @@ class KeyAdminService:
     async def update(self, key_id: str, wanted: KeyFilter, columns: Mapping[str, Any], editor: KeyEditor) -> KeyRecord:
         """Set some of name, scopes, models, networks, expires_in_seconds, which counts from now on.
 
-        Raises PreconditionFailed, Forbidden, and InvalidRequest for a key that does not work any more.
+        Raises PreconditionFailed, Forbidden, and InvalidRequest for a key that does not work any more, or is in an
+        archived project.
         """
         async with self._db.transaction() as tx:
             key = await self._get_for_change(tx, key_id, wanted, editor)
@@ -118,6 +121,8 @@ class KeyAdminService:
     async def _get_for_change(self, tx: Transaction, key_id: str, wanted: KeyFilter, editor: KeyEditor) -> KeyRecord:
         key = await self._get(tx, key_id, wanted, locks=True)
         _require(key, editor)
+        if key.project_id is not None:
+            await self._projects.require_open(tx, key.project_id)
         if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= self._clock()):
             raise InvalidRequest("The key does not work any more: make another one.", param="key_id")
         return key

@@ -3,18 +3,24 @@
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
 
 Network = IPv4Network | IPv6Network
+
+_IPV4_MAPPED_BITS: Final = 96
 
 
 def read_network(text: str) -> Network:
     """Return the network that *text* is, such as `10.0.0.0/8` or one address (RFC 4632); raises ValueError.
 
-    Bits behind the prefix must be 0: with them it is not clear what was meant.
+    Bits behind the prefix must be 0: with them it is not clear what was meant. An IPv4 network in IPv6's clothes is the
+    IPv4 network, as `is_inside` reads addresses.
     """
     if "%" in text:
         raise ValueError("an address with a zone means something else on every machine")
-    return ip_network(text)
+    network = ip_network(text)
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    return network if mapped is None else IPv4Network((mapped, network.prefixlen - _IPV4_MAPPED_BITS))
 
 
 @lru_cache(maxsize=4_096)

@@ -49,11 +49,14 @@ class ServiceAccountService:
             return await self._mint(tx, project_id, account_id, new)
 
     async def list_accounts(self, project_id: str, paging: Paging) -> Page[AccountRecord]:
-        """Return a page of a project's service accounts; raises InvalidRequest for an unknown `after`."""
+        """Return a page of a project's service accounts; raises InvalidRequest for an unknown `after`.
+
+        One that was deleted is a place in the list as before, for whoever deletes page by page.
+        """
         async with self._db.transaction() as tx:
             await self._projects.require(tx, project_id)
-            after = None if paging.after is None else await accounts.find_account(tx, project_id, paging.after)
-            if paging.after is not None and after is None:
+            after = None if paging.after is None else (await accounts.find_many(tx, [paging.after])).get(paging.after)
+            if paging.after is not None and (after is None or after.project_id != project_id):
                 raise InvalidRequest("Invalid value for 'after': there is no such service account.", param="after")
             return Page.of(await accounts.list_accounts(tx, project_id, paging, after), paging.limit)
 

@@ -1,6 +1,6 @@
 """Prices as operators manage them: read, and add to, never change, as entries of the ledger were charged by them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from app.audit.service import record as audit
@@ -65,7 +65,6 @@ class PriceAdmin:
         now = self._clock()
         if valid_from is None:
             return now
-        valid_from = valid_from.replace(tzinfo=UTC) if valid_from.tzinfo is None else valid_from.astimezone(UTC)
         if valid_from < now - _PAST_MAX:
             raise InvalidRequest(
                 "Invalid 'valid_from': a price cannot begin in the past, as calls were charged without it.",

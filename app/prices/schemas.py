@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from pydantic.config import JsonDict
 
 from app.core.pagination import Order, Page, Paging
@@ -37,6 +37,15 @@ def _decimal_dollars(value: Any) -> str:
     return text
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """Return *moment* in UTC, which is what one without an offset is in already."""
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be in the years 1 to 9999 in UTC") from None
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
 Tier = Literal["default", "flex", "priority", "ultrafast", "batch"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=600, pattern=r"^[^\x00]*$")]
 Usd = Annotated[
@@ -54,15 +63,14 @@ class PricesQuery(Shape):
     model: Name | None = Field(None, description="Only prices of this name, and of patterns that match it.")
     service_tier: Tier | None = Field(None, description="Only prices of this tier.")
     source: Name | None = Field(None, description="`operator` for your own; shipped ones name where they come from.")
-    at: datetime | None = Field(None, description="Only what is in force then: of each model and tier the newest.")
+    at: Moment | None = Field(None, description="Only what is in force then: of each model and tier the newest.")
     limit: int = Field(20, ge=1, le=100)
     order: Order = Field("asc", description="By id, which begins with the model and ends with date and source.")
     after: Name | None = Field(None, description="The `last_id` of the page before.")
 
     def filter(self) -> PriceFilter:
         """Return which prices are wanted."""
-        at = self.at.replace(tzinfo=UTC) if self.at and self.at.tzinfo is None else self.at
-        return PriceFilter(self.model, self.service_tier, self.source, at)
+        return PriceFilter(self.model, self.service_tier, self.source, self.at)
 
     def paging(self) -> Paging:
         """Return which page is wanted."""
@@ -87,7 +95,7 @@ class NewPrice(Shape):
         description="An exact name, a prefix and `*`, or `*` alone for every model that has no other price."
     )
     service_tier: Tier = "default"
-    valid_from: datetime | None = Field(None, description="From when on calls are charged by it; by default from now.")
+    valid_from: Moment | None = Field(None, description="From when on calls are charged by it; by default from now.")
     rates: Amounts = Field(
         {}, description="Dollars per million: `input`, `cached_input`, `output`, `input_audio` and so on."
     )

@@ -35,9 +35,10 @@ async def find_project(tx: AsyncConnection, project_id: str, *, locks: bool = Fa
 
 
 async def find_project_id(tx: AsyncConnection, name_or_id: str) -> str | None:
-    """Return the id of the oldest project with this id or name."""
-    found = select(Project.id).where((Project.id == name_or_id) | (Project.name == name_or_id))
-    project_id: str | None = await tx.scalar(found.order_by(Project.created_at).limit(1))
+    """Return the id of the project with this id, else of the oldest with this name."""
+    is_id = Project.id == name_or_id
+    found = select(Project.id).where(is_id | (Project.name == name_or_id))
+    project_id: str | None = await tx.scalar(found.order_by(is_id.desc(), Project.created_at).limit(1))
     return project_id
 
 

@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
-from openai import APIStatusError, AsyncOpenAI, NotFoundError, RateLimitError
+from openai import APIStatusError, AsyncOpenAI, NotFoundError, PermissionDeniedError, RateLimitError
 
 from app.projects.service import DEFAULT_PROJECT_ID
+from tests.fixtures.signed_in import sign_in
 from tests.fixtures.weir import RunningWeir
 
-LIMIT = {"currency": "USD", "interval": "month"}
+LIMIT: dict[str, Any] = {"currency": "USD", "interval": "month"}
 HELLO = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5}
 
 
@@ -110,6 +111,15 @@ async def test_the_status_tells_whether_it_really_refuses(weir: RunningWeir, lim
     assert (inexact.enforcement.status, inexact.threshold_amount) == ("inactive", 201)
 
 
+async def test_the_budget_behind_a_limit_keeps_its_name(weir: RunningWeir, limits: Limits) -> None:
+    made = await limits.update(100)
+    [budget] = await budgets(weir)
+    async with weir.http(weir.admin_key) as client:
+        refused = await client.patch(f"/v1/gateway/budgets/{budget['id']}", json={"name": "Other", "limit_usd": "9"})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "name")
+    assert await limits.retrieve() == made
+
+
 async def test_the_project_of_a_limit_must_exist(admin: AsyncOpenAI) -> None:
     spend_limit = admin.admin.organization.projects.spend_limit
     for attempt in (
@@ -151,3 +161,18 @@ async def test_limits_and_alerts_need_an_admin_key(weir: RunningWeir) -> None:
             with pytest.raises(APIStatusError) as refused:
                 await attempt
             assert refused.value.status_code == 403
+
+
+async def test_the_people_of_a_project_read_its_limit_and_do_not_set_it(weir: RunningWeir, admin: AsyncOpenAI) -> None:
+    set_limit = await admin.admin.organization.projects.spend_limit.update(
+        DEFAULT_PROJECT_ID, threshold_amount=100, **LIMIT
+    )
+    for name in ("owner", "admin", "member", "viewer"):
+        person = await sign_in(weir, name, proj_default=name)
+        async with weir.openai(admin_api_key=person.token) as client:
+            spend_limit = client.admin.organization.projects.spend_limit
+            with pytest.raises(PermissionDeniedError):
+                await spend_limit.update(DEFAULT_PROJECT_ID, threshold_amount=10**10, **LIMIT)
+            with pytest.raises(PermissionDeniedError):
+                await spend_limit.delete(DEFAULT_PROJECT_ID)
+            assert await spend_limit.retrieve(DEFAULT_PROJECT_ID) == set_limit

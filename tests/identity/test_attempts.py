@@ -60,6 +60,15 @@ async def test_addresses_of_one_household_count_together(
     assert await refused(attempts, "another@example.com", one) > 0
 
 
+async def test_an_address_that_is_refused_keeps_nobody_out_of_their_account(attempts: AttemptsService) -> None:
+    for number in range(2):
+        assert await refused(attempts, f"{number}@example.com", "203.0.113.7") == 0
+    for _ in range(5):
+        assert await refused(attempts, EMAIL, "203.0.113.7") > 0
+
+    assert await refused(attempts, EMAIL, "203.0.113.8") == 0
+
+
 async def test_a_window_ends_and_says_when(attempts: AttemptsService, moments: list[timedelta]) -> None:
     for _ in range(3):
         assert await refused(attempts, EMAIL, None) == 0

@@ -198,3 +198,20 @@ async def test_a_cursor_that_is_no_invite_is_refused(weir: RunningWeir) -> None:
     async with weir.http(weir.admin_key) as client:
         for query in ("after=invite_unknown", "after=%00", "limit=0", "limit=1000", "page=2"):
             assert (await client.get(f"{PATH}?{query}")).status_code == 400
+
+
+async def test_an_older_invite_does_not_bring_back_who_was_deleted(weir: RunningWeir, admin: AsyncOpenAI) -> None:
+    older, newer = [(await invite(weir, role=role)).json() for role in ("admin", "reader")]
+    other = (await invite(weir, email="bob@example.com")).json()
+    assert (await accept(weir, newer["token"])).status_code == 200
+    organization = admin.admin.organization
+    user = (await organization.users.list()).data[0]
+    await organization.users.delete(user.id)
+
+    answer = await accept(weir, older["token"])
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_invite")
+    assert [each.id async for each in organization.invites.list()] == [newer["id"], other["id"]]
+    deleted = await weir.sql("SELECT resource_id FROM audit_entries WHERE event = 'invite.deleted'")
+    assert [invite_id for (invite_id,) in deleted] == [older["id"]]
+    assert (await accept(weir, (await invite(weir)).json()["token"])).status_code == 200

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from openai import AsyncOpenAI
 from pydantic import ValidationError
 
 from app.identity.claims import read_claims
@@ -150,6 +151,31 @@ async def test_who_was_deleted_is_not_made_again(weir: RunningWeir, start: Start
     await until(is_out)
     assert await oidc.status(**oidc.later()) == 401
     assert len(await weir.sql("SELECT id FROM users")) == 1
+
+
+async def test_nobody_is_made_of_an_address_that_is_not_verified_unless_that_is_wanted(
+    weir: RunningWeir, start: StartOidc
+) -> None:
+    oidc, trusting = await start(provision=True), await start(provision=True, provision_unverified_email=True)
+
+    for is_verified in (False, None, "true"):
+        assert await oidc.status(sub=f"says-{is_verified}", email_verified=is_verified) == 401
+    assert await weir.sql("SELECT id FROM users") == []
+    assert await trusting.status(sub="unverified", email_verified=None) == 200
+
+
+@pytest.mark.parametrize("is_verified", [True, False])
+async def test_who_was_deleted_before_they_were_linked_is_not_made_either(
+    weir: RunningWeir, start: StartOidc, admin: AsyncOpenAI, make_person: MakePerson, is_verified: bool
+) -> None:
+    ada = await make_person()
+    await admin.admin.organization.users.delete(ada.id)
+    oidc = await start(provision=True, provision_unverified_email=True)
+
+    assert await oidc.status(email_verified=is_verified) == 401
+    back = await make_person()
+    oidc.weir.wiring.people.persons.forget("")
+    assert (await oidc.me(**oidc.later()))["id"] == back.id
 
 
 async def test_the_newest_token_decides_what_a_person_is(weir: RunningWeir, start: StartOidc) -> None:

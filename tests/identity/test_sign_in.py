@@ -235,6 +235,33 @@ async def test_a_password_that_is_changed_while_the_old_one_is_compared_lets_nob
     assert answer.json() == REFUSAL
 
 
+async def test_a_password_that_is_replaced_while_its_person_changes_it_stays_as_it_was_replaced(
+    weir: RunningWeir, sign_in: SignIn
+) -> None:
+    thief = await sign_in()
+    people = weir.wiring.people
+    passwords = people.sign_in._passwords
+
+    class Slow:
+        require_good, is_right = passwords.require_good, passwords.is_right
+
+        async def digest(self, password: str) -> str:
+            await people.users.set_password(thief.user.email, "the operator's new one")
+            return await passwords.digest(password)
+
+    people.sign_in._passwords = Slow()  # type: ignore[assignment]
+    change = {"current_password": PASSWORD, "new_password": "the thief's new one"}
+    try:
+        async with weir.http(thief.access_token) as client:
+            answer = await client.post("/v1/gateway/auth/password", json=change)
+    finally:
+        people.sign_in._passwords = passwords
+
+    assert answer.json() == REFUSAL
+    assert (await password_request(weir, thief.user.email, "the thief's new one")).json() == REFUSAL
+    assert (await password_request(weir, thief.user.email, "the operator's new one")).status_code == 200
+
+
 async def test_who_changes_the_password_stays_here_and_leaves_everywhere_else(
     weir: RunningWeir, make_person: MakePerson
 ) -> None:

@@ -52,7 +52,7 @@ async def test_replicas_may_change_the_pepper_one_after_the_other(db: Database) 
 async def test_the_value_before_a_rotation_comes_under_the_new_pepper_too(db: Database) -> None:
     before = service(db, OLD)
     minted = await before.create("api", "a test's", project_id=DEFAULT_PROJECT_ID)
-    admin = KeyAdminService(db, before, utc_now)
+    admin = KeyAdminService(db, before, ProjectService(db), utc_now)
     key, value = await admin.rotate(minted.id, KeyFilter(), 60, KeyEditor())
 
     keys = service(db, NEW, OLD)

@@ -104,6 +104,14 @@ async def test_with_an_account_all_its_keys_go_and_no_others(weir: RunningWeir, 
     assert gone[2:] == [("service_account.deleted", made.id)]
 
 
+async def test_accounts_can_be_deleted_while_they_are_listed_page_by_page(accounts: Any) -> None:
+    for number in range(5):
+        await accounts.create(DEFAULT_PROJECT_ID, name=f"A{number}")
+    async for each in accounts.list(DEFAULT_PROJECT_ID, limit=2):
+        await accounts.delete(each.id, **PLACE)
+    assert (await accounts.list(DEFAULT_PROJECT_ID)).data == []
+
+
 async def test_accounts_are_listed_in_pages_of_their_project_only(projects: Any, accounts: Any) -> None:
     other = await projects.create(name="Other")
     made = [await accounts.create(DEFAULT_PROJECT_ID, name=f"A{number}") for number in range(3)]

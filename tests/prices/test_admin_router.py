@@ -174,6 +174,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"model": 5}, "model", "string"),
     ({"service_tier": "cheap"}, "service_tier", "'default'"),
     ({"valid_from": "yesterday"}, "valid_from", "datetime"),
+    ({"valid_from": "9999-12-31T23:59:59-01:00"}, "valid_from", "in UTC"),
+    ({"valid_from": "0001-01-01T00:00:00+01:00"}, "valid_from", "in UTC"),
     ({"context_tokens_max": 0}, "context_tokens_max", "greater than"),
     ({"output_tokens_max": "5"}, "output_tokens_max", "integer"),
     ({"source": "genai-prices"}, "source", "not permitted"),
@@ -185,6 +187,11 @@ async def test_what_is_no_price_is_refused_by_the_name_of_its_field(admin: Async
     for fields, param, reason in BAD:
         assert_refused(await admin.post(PRICES, json={**OWN, **fields}), param, reason)
     assert await listed(admin, source="operator") == []
+
+
+async def test_a_list_of_no_moment_is_refused(admin: AsyncClient) -> None:
+    for moment in ("9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00"):
+        assert_refused(await admin.get(PRICES, params={"at": moment}), "at", "in UTC")
 
 
 async def test_a_price_of_nothing_is_allowed(weir: RunningWeir, admin: AsyncClient) -> None:

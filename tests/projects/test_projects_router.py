@@ -158,9 +158,17 @@ async def test_in_an_archived_project_nothing_can_be_changed(weir: RunningWeir, 
             await attempt
     assert (await projects.users.retrieve(ada.id, project_id=project.id)).role == "member"
     [key] = (await projects.api_keys.list(project.id)).data
+    async with weir.http(weir.admin_key) as client:
+        for refused in (
+            await client.post(f"/v1/organization/projects/{project.id}/api_keys/{key.id}", json={"scopes": []}),
+            await client.patch(f"/v1/gateway/keys/{key.id}", json={"name": "x"}),
+            await client.post(f"/v1/gateway/keys/{key.id}/rotate", json={}),
+        ):
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, "project_id")
     assert key.owner_project_access == "inactive"
     assert [key.id for key in (await projects.api_keys.list(project.id, owner_project_access="inactive")).data]
     assert (await projects.api_keys.list(project.id, owner_project_access="active")).data == []
+    assert (await projects.api_keys.delete(key.id, project_id=project.id)).deleted
 
 
 async def test_an_archived_projects_keys_stop_and_other_projects_go_on(weir: RunningWeir, projects: Any) -> None:

@@ -47,6 +47,18 @@ async def test_of_two_projects_of_one_name_the_older_one_is_meant(db: Database) 
             await connection.execute("DELETE FROM projects WHERE name = 'Twin'")
 
 
+async def test_a_project_that_is_named_like_the_id_of_another_is_not_meant_by_it(db: Database) -> None:
+    async with db.hot_connection() as connection:
+        await connection.execute(
+            "INSERT INTO projects VALUES ('proj_2', 'Research', '2026-02-01'), ('proj_1', 'proj_2', '2026-01-01')"
+        )
+    try:
+        assert await ProjectService(db).get_id("proj_2") == "proj_2"
+    finally:
+        async with db.hot_connection() as connection:
+            await connection.execute("DELETE FROM projects WHERE id IN ('proj_1', 'proj_2')")
+
+
 async def test_a_project_that_is_not_there_is_not_found(db: Database) -> None:
     with pytest.raises(NotFound, match="There is no project 'nobody'"):
         await ProjectService(db).get_id("nobody")
