@@ -59,6 +59,14 @@ GENAI_UNIT: Final = {
     "web_searches_kcount": ("web_searches", 1000),
     "storage_searches_kcount": ("file_searches", 1000),
 }
+# Dollars for a call of a tool that OpenAI runs, which it charges alike with every model that can call it; the sources
+# name them for some models only. Rows that were shipped without them stay as they are: others of this date have them.
+TOOL_FEES: Final = {"web_searches": "0.01", "file_searches": "0.0025"}
+PREVIEW_FEE: Final = "0.025"
+TOOL_FEES_SINCE: Final = date(2026, 11, 24).isoformat()
+NOT_REASONING: Final = re.compile(r"(ft:|chat)?gpt-[34]")
+WITHOUT_TOOLS: Final = re.compile(r"gpt-oss|(ft:)?(text-)?(ada|babbage|curie|davinci)")
+MEDIA: Final = frozenset({"input_audio", "input_image", "output_audio", "output_image"})
 LEFT_OUT: Final = (
     "LiteLLM: prices of GPT images by size and quality (the models bill tokens), video by the second (not here)",
     "LiteLLM: the uplift for regional processing, prices of the decisions endpoint, prices per pixel",
@@ -260,6 +268,7 @@ def _filled(pattern: str, standard: list[Row], entry: Row, session_usd: str) -> 
         _fill_units(row, entry, session_usd, searches_always="-search-" in pattern)
         for limit in ("context_tokens_max", "output_tokens_max"):
             row[limit] = max(row.get(limit, 0), entry.get(limit, 0))
+    rows += _rows_with_tool_fees(pattern, rows, session_usd)
     return [_ordered({"model": pattern, **row}) for row in rows]
 
 
@@ -283,6 +292,28 @@ def _fill_units(row: Row, entry: Row, session_usd: str, *, searches_always: bool
             units["web_search_previews"] = entry["search_usd"]
     if "file_searches" in units:
         units["code_interpreter_sessions"] = session_usd
+
+
+def _rows_with_tool_fees(pattern: str, rows: list[Row], session_usd: str) -> Iterator[Row]:
+    """Yield the newest of *rows* of each tier once more, from TOOL_FEES_SINCE on, where it lacks fees of tools.
+
+    One that is newer than that gets them itself.
+    """
+    if WITHOUT_TOOLS.match(pattern):
+        return
+    fees = {**TOOL_FEES, "code_interpreter_sessions": session_usd}
+    if NOT_REASONING.match(pattern):
+        fees["web_search_previews"] = PREVIEW_FEE
+    for row in {row["service_tier"]: row for row in rows}.values():
+        if "output" not in row["rates"] or not MEDIA.isdisjoint(row["rates"]) or row.get("per_request_usd"):
+            continue
+        if fees.keys() <= row["per_unit_usd"].keys():
+            continue
+        units = {**fees, **row["per_unit_usd"]}
+        if row["valid_from"] >= TOOL_FEES_SINCE:
+            row["per_unit_usd"] = units
+        else:
+            yield {**deepcopy(row), "valid_from": TOOL_FEES_SINCE, "per_unit_usd": units}
 
 
 def _ordered(row: Row) -> Row:

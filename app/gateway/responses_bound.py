@@ -28,6 +28,8 @@ _PRICED: Final = frozenset(
     {"code_interpreter", "file_search", "mcp", "namespace", "programmatic_tool_calling", "shell", "tool_search"}
 )
 """Of the tools that the upstream runs, those whose fees, if any, are in the price of the model that calls them."""
+_CONTAINER_SESSIONS: Final = {"1g": 1, "4g": 4, "16g": 16, "64g": 64}
+"""How many sessions of the code interpreter a container costs as much as, by its `memory_limit`; others: the most."""
 _WORDS: Final = frozenset(
     {
         "apply_patch_call",
@@ -75,6 +77,8 @@ class HostedTools(NamedTuple):
     """The tools in a request that the upstream runs by itself, as often as it likes or is let."""
 
     kinds: frozenset[str]
+    container_sessions: int = 1
+    """How many sessions the dearest container costs that they may make."""
 
     @property
     def are_there(self) -> bool:
@@ -96,7 +100,7 @@ class HostedTools(NamedTuple):
             web_searches=calls if is_any or "web_search" in kinds else 0,
             web_search_previews=calls if is_any or previews else 0,
             file_searches=calls if is_any or "file_search" in kinds else 0,
-            code_interpreter_sessions=calls if is_any or runs else 0,
+            code_interpreter_sessions=calls * self.container_sessions if is_any or runs else 0,
         )
 
 
@@ -106,7 +110,17 @@ def hosted_tools(document: Mapping[str, Any]) -> HostedTools:
     for item in objects(document.get("input")):
         tools += objects(item.get("tools"))
     kinds = {str(tool.get("type")) for tool in tools if not _is_run_by_caller(tool)}
-    return HostedTools(frozenset(kinds | ({"prompt"} if document.get("prompt") is not None else set())))
+    if document.get("prompt") is not None:
+        kinds.add("prompt")
+    return HostedTools(frozenset(kinds), container_sessions(tools))
+
+
+def container_sessions(tools: list[dict[str, Any]]) -> int:
+    """Return how many sessions of the code interpreter the dearest container costs that *tools* may make."""
+    places = objects([tool.get(name) for tool in tools for name in ("container", "environment")])
+    limits = [str(place["memory_limit"]) for place in places if place.get("memory_limit") is not None]
+    most = max(_CONTAINER_SESSIONS.values())
+    return max((_CONTAINER_SESSIONS.get(limit, most) for limit in limits), default=1)
 
 
 def responses_bound(document: Mapping[str, Any], body: bytes) -> Bound:

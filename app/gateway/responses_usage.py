@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from app.gateway.responses_bound import hosted_tools
+from app.gateway.responses_bound import container_sessions, hosted_tools
 from app.gateway.stream import StoredObject
 from app.gateway.usage import detail, objects, text_tokens, usage_of
 from app.prices.usage import Usage
@@ -20,6 +20,8 @@ class NamedTools(NamedTuple):
     """Its searches of the web are billed as the `web_search_preview` tools are."""
     containers: frozenset[str] = frozenset()
     """Ids of the containers that it names: they were there before, and containers cost when they are made."""
+    container_sessions: int = 1
+    """How many sessions of the code interpreter each other container costs."""
 
 
 NO_TOOLS: Final = NamedTools()
@@ -27,10 +29,12 @@ NO_TOOLS: Final = NamedTools()
 
 def named_tools(request: Mapping[str, Any]) -> NamedTools:
     """Return what the document *request* says of its tools."""
-    are_previews = any(kind.startswith(_PREVIEW) for kind in hosted_tools(request).kinds)
+    hosted = hosted_tools(request)
+    are_previews = any(kind.startswith(_PREVIEW) for kind in hosted.kinds)
     tools = objects(request.get("tools"))
-    named = [tool.get("container") for tool in tools]
-    return NamedTools(are_previews, frozenset(name for name in named if isinstance(name, str)) | containers_of(tools))
+    named = {tool["container"] for tool in tools if isinstance(tool.get("container"), str)}
+    named |= containers_of(tools) | containers_of(objects(request.get("input")))
+    return NamedTools(are_previews, frozenset(named), hosted.container_sessions)
 
 
 def responses_usage(response: Mapping[str, Any], tools: NamedTools) -> Usage | None:
@@ -63,12 +67,14 @@ def tools_usage(response: Mapping[str, Any], tools: NamedTools) -> Usage:
     kinds = [item.get("type") for item in output]
     searches = sum(_is_search(item) for item in output)
     previews = searches if tools.are_previews else 0
+    # Only the answer says what tools a stored prompt has.
+    sessions = max(tools.container_sessions, container_sessions(objects(response.get("tools"))))
     return Usage(
         images=kinds.count("image_generation_call"),
         web_searches=searches - previews,
         web_search_previews=previews,
         file_searches=kinds.count("file_search_call"),
-        code_interpreter_sessions=len(containers_of(output) - tools.containers),
+        code_interpreter_sessions=sessions * len(containers_of(output) - tools.containers),
     )
 
 

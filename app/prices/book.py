@@ -41,6 +41,8 @@ class Price:
     """What fits into the model; for embeddings, into one of the inputs."""
     output_tokens_max: int | None
     source: str
+    unpriced_tools: tuple[str, ...]
+    """Those of `TOOL_DIMENSIONS` that no rate was given for, not even 0."""
 
     def is_for(self, service_tier: str | None) -> bool:
         """Return whether this is *service_tier*'s own price, and not one that stands in for it."""

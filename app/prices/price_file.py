@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from app.core.money import Nano
 from app.prices.book import SERVICE_TIERS, Price
-from app.prices.rates import Rates, nano_from_usd_text, rates_from_usd
+from app.prices.rates import TOOL_DIMENSIONS, Rates, nano_from_usd_text, rates_from_usd
 
 FIELDS: Final = (
     "model",
@@ -76,7 +76,13 @@ def price_from_row(row: Mapping[str, Any], price_id: str | None = None) -> Price
         context_tokens_max=_limit(row, "context_tokens_max"),
         output_tokens_max=_limit(row, "output_tokens_max"),
         source=source,
+        unpriced_tools=_unpriced_tools(per_unit),
     )
+
+
+def _unpriced_tools(per_unit: Mapping[str, Any]) -> tuple[str, ...]:
+    priced = {*per_unit, "web_search_previews"} if "web_searches" in per_unit else set(per_unit)
+    return tuple(name for name in TOOL_DIMENSIONS if name not in priced)
 
 
 def _long_context(

@@ -34,6 +34,8 @@ UNIT_DIMENSIONS: Final = (
     "code_interpreter_sessions",
 )
 """Priced one by one, the keys of a price's `per_unit_usd`."""
+TOOL_DIMENSIONS: Final = UNIT_DIMENSIONS[2:]
+"""Those that are calls of tools which the upstream runs."""
 
 _DECIMALS_MAX: Final = 9
 _USD = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?")

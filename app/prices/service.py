@@ -178,11 +178,15 @@ class PriceService(Snapshot):
         By *book*, or the present one: a call is charged by that which its ceiling was reserved by.
 
         A model without a price costs nothing and is flagged `model_not_priced`; a tier without a price of its own is
-        charged as `Book.find` says and flagged `tier_not_priced`.
+        charged as `Book.find` says and flagged `tier_not_priced`. Calls of tools that the price says nothing about cost
+        nothing and are flagged `tool_not_priced`.
         """
         price = (book or self._book).find_first(models, service_tier, at)
         if price is not None:
-            return Charge(cost(price, usage), price, () if price.is_for(service_tier) else ("tier_not_priced",))
+            flags = () if price.is_for(service_tier) else ("tier_not_priced",)
+            if any(getattr(usage, name) for name in price.unpriced_tools):
+                flags = (*flags, "tool_not_priced")
+            return Charge(cost(price, usage), price, flags)
         return Charge(_NOTHING, None, ("model_not_priced",))
 
 

@@ -67,6 +67,35 @@ async def test_calls_of_tools_are_charged_one_by_one(weir: RunningWeir) -> None:
     assert entry["cost_nano"] <= entry["ceiling_nano"]
 
 
+async def test_a_container_is_reserved_and_charged_by_its_memory(weir: RunningWeir) -> None:
+    for memory_limit in ("1g", "64g"):
+        tools: list[Any] = [{"type": "code_interpreter", "container": {"type": "auto", "memory_limit": memory_limit}}]
+        await respond(weir, tools=tools, max_tool_calls=3, max_output_tokens=100)
+    small, big = await weir.entries()
+
+    assert orjson.loads(big["other_units"]) == {"code_interpreter_sessions": 64}
+    more_tokens = 150 * (big["input_tokens"] - small["input_tokens"])
+    assert big["cost_nano"] - small["cost_nano"] == 63 * 30_000_000 + more_tokens
+    assert big["ceiling_nano"] - small["ceiling_nano"] == 3 * 63 * 30_000_000
+
+
+async def test_a_container_that_the_input_repeats_is_not_charged_again(
+    canned_weir: RunningWeir, canned: CannedUpstream
+) -> None:
+    ran = {"type": "code_interpreter_call", "id": "ci_1", "container_id": "cntr_a", "code": "1", "status": "completed"}
+    usage = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
+    answer = {"id": "resp_1", "object": "response", "status": "completed", "model": HELLO["model"], "usage": usage}
+    canned.answers_json({**answer, "output": [ran]})
+    tools: list[Any] = [{"type": "code_interpreter", "container": {"type": "auto"}}]
+    await respond(canned_weir, tools=tools)
+    await respond(canned_weir, tools=tools, input=[ran, {"role": "user", "content": "Again."}])
+    first, second = await canned_weir.entries()
+
+    assert orjson.loads(first["other_units"]) == {"code_interpreter_sessions": 1}
+    assert second["other_units"] is None
+    assert first["cost_nano"] - second["cost_nano"] == 30_000_000
+
+
 async def test_as_many_pass_at_once_as_the_budget_is_for(weir: RunningWeir, client: AsyncOpenAI) -> None:
     call = {**HELLO, "max_output_tokens": 1_000}
     await respond(weir, **call)

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from genai_prices.data import providers
 from app.prices.book import SERVICE_TIERS, Book, Price
 from app.prices.cost import cost
 from app.prices.price_file import parse_prices
-from app.prices.rates import Rates
+from app.prices.rates import Rates, nano_from_usd_text
 from app.prices.usage import Usage
-from scripts.generate_prices import GAPS, PRICES, build, text_of
+from scripts.generate_prices import GAPS, PRICES, TOOL_FEES_SINCE, build, text_of
 from scripts.litellm_gaps import gaps_from, usd_text
 
 VERSION, SHIPPED = parse_prices(PRICES.read_bytes())
@@ -22,6 +23,7 @@ BOOK = Book(SHIPPED)
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 NOTICE = PRICES.with_name("NOTICE.md")
 OPENAI = next(provider for provider in providers if provider.id == "openai")
+WITH_TOOL_FEES = datetime.fromisoformat(TOOL_FEES_SINCE).replace(tzinfo=UTC)
 GENAI_NAMES = {
     "input_mtok": "input",
     "cache_read_mtok": "cached_input",
@@ -151,6 +153,50 @@ def test_a_long_prompt_costs_more() -> None:
     assert price.long_context_above == 272_000
     assert cost(price, Usage(input_tokens=272_000)) == 272_000 * 2_500
     assert cost(price, Usage(input_tokens=272_001)) == 272_001 * 5_000
+
+
+@pytest.mark.parametrize("tier", ["default", "flex", "priority"])
+@pytest.mark.parametrize(
+    ("model", "preview_usd"),
+    [
+        ("gpt-4.1-nano", "0.025"),
+        ("gpt-4o", "0.025"),
+        ("gpt-4o-2024-05-13", "0.025"),
+        ("gpt-4o-2024-11-20", "0.025"),
+        ("gpt-4o-mini", "0.025"),
+        ("ft:gpt-4.1-mini-2025-04-14:org::id", "0.025"),
+        ("chat-latest", "0.01"),
+        ("computer-use-preview", "0.01"),
+        ("gpt-5-mini", "0.01"),
+        ("gpt-5.3-codex", "0.01"),
+        ("gpt-6.1-sol", "0.01"),
+        ("o1", "0.01"),
+        ("o3-mini", "0.01"),
+        ("o3-pro", "0.01"),
+    ],
+)
+def test_tools_that_openai_runs_cost_the_same_with_every_model(model: str, preview_usd: str, tier: str) -> None:
+    price = find(model, tier, WITH_TOOL_FEES)
+    fees = [
+        (Usage(web_searches=1), "0.01"),
+        (Usage(web_search_previews=1), preview_usd),
+        (Usage(file_searches=1), "0.0025"),
+        (Usage(code_interpreter_sessions=1), "0.03"),
+    ]
+    assert [cost(price, usage) for usage, _ in fees] == [nano_from_usd_text(usd) for _, usd in fees]
+
+
+def test_fees_of_tools_that_were_missing_came_in_rows_of_their_own_and_changed_nothing_else() -> None:
+    rows = json.loads(PRICES.read_bytes())["prices"]
+    for before, row in pairwise(rows):
+        if row["valid_from"] == TOOL_FEES_SINCE:
+            assert before["valid_from"] < TOOL_FEES_SINCE
+            assert before.get("per_unit_usd", {}).items() <= row["per_unit_usd"].items()
+            assert without_units(row) == without_units(before)
+
+
+def without_units(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in {"valid_from", "per_unit_usd"}}
 
 
 def test_an_ultrafast_call_is_not_billed_as_a_default_one() -> None:

@@ -113,6 +113,27 @@ async def test_a_tier_without_a_price_of_its_own_is_charged_safely_and_says_so(
     assert (charge.cost, charge.flags) == (dollars * 1_000_000_000, flags)
 
 
+@pytest.mark.parametrize(
+    ("units", "usage", "flags"),
+    [
+        ({}, Usage(file_searches=1), ("tool_not_priced",)),
+        ({}, Usage(code_interpreter_sessions=4), ("tool_not_priced",)),
+        ({}, Usage(web_searches=1), ("tool_not_priced",)),
+        ({"web_search_previews": "0.01"}, Usage(web_searches=1), ("tool_not_priced",)),
+        ({"web_searches": "0.01"}, Usage(web_search_previews=1), ()),
+        ({"file_searches": "0"}, Usage(file_searches=1), ()),
+        ({"file_searches": "0.01"}, Usage(images=1, characters=1, audio_seconds=1), ()),
+    ],
+    ids=str,
+)
+async def test_calls_of_tools_that_a_price_says_nothing_about_are_flagged(
+    prices: PriceService, units: dict[str, str], usage: Usage, flags: tuple[str, ...]
+) -> None:
+    await load(prices, row("test-a", per_unit_usd=units))
+
+    assert prices.charge(("test-a",), None, usage, NOW).flags == flags
+
+
 async def test_the_shipped_prices_are_seeded_once_however_many_processes_try(empty_settings: Settings) -> None:
     databases = [open_database(empty_settings) for _ in range(3)]
     await schema.migrate(databases[0])

@@ -55,6 +55,10 @@ def message(*parts: dict[str, Any]) -> dict[str, Any]:
     return {"role": "user", "content": list(parts)}
 
 
+def container(memory_limit: Any) -> dict[str, Any]:
+    return {"type": "code_interpreter", "container": {"type": "auto", "memory_limit": memory_limit}}
+
+
 def test_text_is_at_most_a_token_for_each_byte() -> None:
     history = [
         {"role": "user", "content": "Hi."},
@@ -132,6 +136,13 @@ def test_sound_is_heard() -> None:
         ({"type": "file_search", "vector_store_ids": ["vs_1"]}, {"file_searches": 3}),
         ({"type": "code_interpreter", "container": {"type": "auto"}}, {"code_interpreter_sessions": 3}),
         ({"type": "shell", "environment": {"type": "container_auto"}}, {"code_interpreter_sessions": 3}),
+        (container("1g"), {"code_interpreter_sessions": 3}),
+        (container("4g"), {"code_interpreter_sessions": 12}),
+        (container("16g"), {"code_interpreter_sessions": 48}),
+        (container("64g"), {"code_interpreter_sessions": 192}),
+        (container("128g"), {"code_interpreter_sessions": 192}),
+        (container(["1g"]), {"code_interpreter_sessions": 192}),
+        (container(None), {"code_interpreter_sessions": 3}),
         ({"type": "mcp", "server_label": "s"}, {}),
         ({"type": "namespace", "tools": [{"type": "mcp"}]}, {}),
     ],
@@ -365,6 +376,41 @@ def test_an_answer_tells_its_tokens_and_its_calls_of_tools() -> None:
     previewed = responses_usage(response, read(tools=[{"type": "web_search_preview"}]).tools)
     assert previewed is not None
     assert (previewed.web_searches, previewed.web_search_previews) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "sessions"),
+    [
+        ([container("1g")], [], 2),
+        ([container("4g")], [container("4g")], 8),
+        ([container("4g"), container("16g")], [], 32),
+        ([{"type": "shell", "environment": {"type": "container_auto", "memory_limit": "64g"}}], [], 128),
+        ([container("big")], [container(None)], 128),
+        ([], [container("16g")], 32),
+        ([], None, 2),
+    ],
+)
+def test_a_container_costs_as_many_sessions_as_its_memory_is_worth(asked: Any, answered: Any, sessions: int) -> None:
+    output = [
+        {"type": "code_interpreter_call", "id": "ci_1", "container_id": "cntr_1"},
+        {"type": "shell_call", "id": "sh_1", "environment": {"container_id": "cntr_2"}},
+    ]
+    response = {"usage": USAGE, "output": output, "tools": answered}
+
+    assert responses_usage(response, read(tools=asked).tools) == TOKENS._replace(code_interpreter_sessions=sessions)
+
+
+def test_containers_of_earlier_calls_that_the_input_repeats_are_not_new() -> None:
+    earlier = [
+        {"type": "code_interpreter_call", "id": "ci_1", "container_id": "cntr_1"},
+        {"type": "shell_call", "id": "sh_1", "environment": {"type": "container_reference", "container_id": "cntr_2"}},
+    ]
+    new = {"type": "code_interpreter_call", "id": "ci_2", "container_id": "cntr_3"}
+    request = read(tools=[container(None)], input=[*earlier, message()])
+    response = {"usage": USAGE, "output": [*earlier, new]}
+
+    assert set(request.references) == {"cntr_1", "cntr_2"}
+    assert responses_usage(response, request.tools) == TOKENS._replace(code_interpreter_sessions=1)
 
 
 def test_of_a_response_that_is_not_stored_only_its_containers_stay() -> None:
