@@ -21,6 +21,7 @@ from app.budgets.windows_service import BudgetsChanged, WindowService
 from app.core.clock import Clock, monotonic_seconds
 from app.core.db import Database, DatabaseUnavailable, HotConnection
 from app.core.group_commit import GroupCommit
+from app.core.money import Nano
 from app.idempotency.key import KeyClaim, Placed, StoredAnswer
 from app.idempotency.service import IdempotencyService
 from app.ledger.entries import Entry
@@ -52,6 +53,7 @@ class BudgetService:
         self._db = db
         self._ledger = ledger
         self._idempotency = idempotency
+        self._clock = clock
         self._answers: dict[UUID, StoredAnswer] = {}
         self._settings = settings
         self._windows = WindowService()
@@ -236,11 +238,22 @@ class BudgetService:
             try:
                 async with self._db.hot_connection() as connection, connection.transaction():
                     taken = await repository.take_reservations(connection, ids)
-                    await windows_repository.move(connection, moves_of((), taken))
+                    swept = [reservation_id for reservation_id in ids if reservation_id not in taken]
+                    corrections = await self._corrections(connection, swept) if swept else []
+                    await windows_repository.move(connection, moves_of(corrections, taken))
+                    await self._ledger.write(connection, corrections)
             except DatabaseUnavailable:
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return [None] * len(ids)
+
+    async def _corrections(self, connection: HotConnection, ids: Sequence[UUID]) -> list[Entry]:
+        """Return what gives back the ceilings that were charged for *ids* while this process was taken for dead."""
+        orphaned = await self._ledger.orphaned(connection, ids)
+        now = self._clock()
+        free = [each._replace(settled_at=now, ending="released", cost_nano=Nano(0), flags=()) for each in orphaned]
+        written = await self._ledger.written(connection, ids)
+        return settle(free, {}, written)[0]
 
     async def _settle(self, connection: HotConnection, entries: Sequence[Entry]) -> None:
         """Settle a group of the ledger's; what cannot be written stays reserved, and is charged after this process."""

@@ -39,6 +39,15 @@ async def find_written(
     return found
 
 
+async def find_orphaned(connection: "asyncpg.Connection[asyncpg.Record]", ids: Sequence[UUID]) -> list[Entry]:
+    """Return the entries with *ids* that a sweep wrote, in every partition."""
+    query = f"SELECT {', '.join(Entry._fields)} FROM ledger_entries WHERE id = ANY($1) AND ending = 'orphaned'"  # noqa: S608 - names of columns
+    return [
+        Entry(*row)._replace(flags=tuple(row["flags"]), budget_window_ids=tuple(row["budget_window_ids"]))
+        for row in await connection.fetch(query, ids)
+    ]
+
+
 async def find_entries(tx: AsyncConnection, request_id: str, project_id: str | None) -> list[Entry]:
     """Return the newest entries of one request, newest first; only of *project_id* unless that is None."""
     columns = [getattr(LedgerEntry, name) for name in Entry._fields]

@@ -85,6 +85,10 @@ class LedgerService:
         """Return what the ledger says of *ids*: for each that it has, every (ending, cost in nano-dollars, windows)."""
         return await repository.find_written(connection, ids)
 
+    async def orphaned(self, connection: HotConnection, ids: Sequence[UUID]) -> list[Entry]:
+        """Return the entries with *ids* that were written for a process that was taken for dead."""
+        return await repository.find_orphaned(connection, ids)
+
     async def sum_cost_by_model(
         self, tx: Transaction, since: datetime, *, payer: tuple[str, str] | None, without_window_id: int
     ) -> dict[str, int]:

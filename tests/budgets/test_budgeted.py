@@ -528,3 +528,18 @@ async def test_a_call_that_cannot_be_written_fails_alone(db: Database) -> None:
     assert [type(answer) for answer in answers] == [Grant, UntranslatableCharacterError, Grant]
     assert await windows(db, budget_id) == [(0, 18_000)]
     assert await open_reservations(db) == 2
+
+
+async def test_what_was_swept_and_is_then_given_back_is_corrected(db: Database) -> None:
+    budget_id = await make_budget(db)
+    sleeper, other = await started(db), await started(db, lease_seconds=0.001)
+    _, entry = await reserve(sleeper)
+
+    assert await other.lease.sweep() == 1
+    assert await windows(db, budget_id) == [(9_000, 0)]
+    for _ in range(2):  # the second time as if the first commit was lost on the way back
+        sleeper.release(entry.id)  # it was never sent
+        await drain(sleeper)
+
+    assert await windows(db, budget_id) == [(0, 0)]
+    assert [(row[1], row[2]) for row in await ledger_rows(db)] == [("orphaned", 9_000), ("released", -9_000)]
