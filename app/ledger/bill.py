@@ -10,7 +10,7 @@ from app.errors import InvalidRequest
 from app.ledger.spans import Span, Width, floor, steps
 from app.ledger.usage_sum import UsageSum
 
-COMPLETIONS: Final = ("chat.completions", "completions", "realtime", "responses")
+COMPLETIONS: Final = ("chat.completions", "completions", "realtime", "responses", "responses.compact")
 EMBEDDINGS: Final = ("embeddings",)
 MODERATIONS: Final = ("moderations",)
 SPEECHES: Final = ("audio.speech",)

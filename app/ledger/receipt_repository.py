@@ -14,8 +14,9 @@ from app.ledger.entries import Entry
 from app.ledger.models import LedgerEntry
 from app.ledger.receipt_query import ReceiptQuery, first_id
 
-# How far an id may be from the moment that is on the entry: rounding only.
-_SLACK: Final = timedelta(seconds=1)
+# How far an id may be from the moment that is on the entry: another attempt has a later one, and a response on a socket
+# one from when it was reserved.
+_SLACK: Final = timedelta(hours=2)
 # And a call from its settlement, by the clocks of two processes: enough to leave out partitions.
 _CLOCKS: Final = timedelta(days=1)
 _SAME: Final = ("project_id", "key_id", "user_id", "outcome", "ending")

@@ -20,6 +20,8 @@ OPERATIONS = (
     "chat.completions",
     "completions",
     "responses",
+    "responses.compact",
+    "realtime",
     "embeddings",
     "moderations",
     "images.generations",

@@ -152,6 +152,22 @@ async def test_attempts_of_one_request_are_receipts_of_their_own(weir: RunningWe
     assert "several attempts" in refused.json()["error"]["message"]
 
 
+async def test_ranges_side_by_side_have_every_attempt_once(weir: RunningWeir) -> None:
+    noon = DAYS.begin + timedelta(hours=12)
+
+    def attempt(reserved: datetime, began: datetime) -> Entry:
+        return make_entry(id=new_uuid7(int(reserved.timestamp() * 1_000)), started_at=began, settled_at=noon)
+
+    second_attempt = attempt(noon + timedelta(seconds=10), noon - timedelta(seconds=20))
+    spoken = attempt(noon - timedelta(minutes=5), noon + timedelta(seconds=5))
+    await write_to(weir, [second_attempt, spoken])
+
+    before, after = [await ask(weir, **{name: int(noon.timestamp())}) for name in ("created_before", "created_after")]
+
+    assert [receipt["attempt_id"] for receipt in before] == [str(second_attempt.id)]
+    assert [receipt["attempt_id"] for receipt in after] == [str(spoken.id)]
+
+
 async def test_what_arrives_meanwhile_moves_nothing_on_the_pages_that_follow(
     weir: RunningWeir, entries: list[Entry]
 ) -> None:

@@ -18,7 +18,7 @@ from tests.ledger.conftest import make_entry
 
 ENDPOINTS: dict[str, tuple[set[str], dict[str, Count]]] = {
     "completions": (
-        {"chat.completions", "completions", "responses"},
+        {"chat.completions", "completions", "responses", "responses.compact", "realtime"},
         {
             "input_tokens": count_of("input_tokens"),
             "input_cached_tokens": count_of("cached_input_tokens"),
