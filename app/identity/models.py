@@ -29,6 +29,7 @@ class User(Base):
         Index("ix_users_owners", "id", postgresql_where=text("role = 'owner' AND disabled_at IS NULL")),
         Index("ix_users_issuer_subject", "issuer", "subject", postgresql_where=text("subject IS NOT NULL")),
         Index("ix_users_active", "created_at", "id", postgresql_where=text("disabled_at IS NULL")),
+        Index("ix_users_deleted_email", "email", postgresql_where=text("disabled_at IS NOT NULL")),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -87,6 +88,7 @@ class Invite(Base):
         CheckConstraint(_ROLE, name="role"),
         Index("uq_invites_digest", "digest", unique=True),
         Index("ix_invites_created_at", "created_at", "id"),
+        Index("ix_invites_pending_email", "email", postgresql_where=text("accepted_at IS NULL")),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
