@@ -23,6 +23,8 @@ class Custody:
     def __init__(self, ownership: OwnershipService, directory: Directory) -> None:
         self._ownership = ownership
         self._directory = directory
+        self.isolates = ownership.isolates
+        """Whether each project is kept to what is its own."""
 
     async def narrow(self, project_id: str, plan: Plan, references: Sequence[str]) -> Plan:
         """Return what of *plan* can answer a request that names *references*; without any, it is *plan*.

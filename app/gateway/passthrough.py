@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
+from app.errors import InvalidRequest
 from app.gateway.references import references_of
 from app.gateway.stream import StoredObject
 from app.gateway.usage import objects
@@ -52,6 +53,8 @@ _BILLED: Final[Mapping[str, frozenset[str]]] = {
 """By group, how the paths end at which providers charge for what is posted; in any other group that may be all."""
 _FREE_METHODS: Final = frozenset({"GET", "HEAD", "DELETE"})
 _KINDS: Final = {"batches": "batch"}
+_EVAL_SOURCES: Final = frozenset({"file_content", "file_id"})
+"""Where a run of an eval may have its data from without reading what other projects have stored."""
 _NAMES_A_FILE: Final = ("training_file", "validation_file", "input_file_id")
 _NAMED_IN_ANSWERS: Final = (*_NAMES_A_FILE[2:], "output_file_id", "error_file_id", "fine_tuned_model")
 
@@ -176,6 +179,18 @@ def named_in(document: Mapping[str, Any]) -> Named:
     if isinstance(video := document.get("video"), dict) and isinstance(video_id := video.get("id"), str):
         found.append(video_id)
     return Named(tuple(dict.fromkeys(found)), tuple(dict.fromkeys(models)))
+
+
+def refuse_search(path: PassedPath, document: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest for a run of an eval over what the whole account has stored, whoever it belongs to."""
+    data = document.get("data_source")
+    source = data.get("source") if path.group == "evals" and isinstance(data, dict) else None
+    if isinstance(source, dict) and source.get("type") not in _EVAL_SOURCES:
+        raise InvalidRequest(
+            "Invalid 'data_source.source.type': all projects' stored responses and completions would be read. "
+            "Use 'file_content' or 'file_id'.",
+            param="data_source.source.type",
+        )
 
 
 def _is_ambiguous(part: str) -> bool:

@@ -3,7 +3,7 @@
 Nothing is sent again here: a body that came in pieces is gone, and its caller's SDK tries again by itself.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qs
@@ -14,11 +14,12 @@ from app.core.money import usd_text
 from app.errors import Forbidden, ModelNotFound, NoUpstream, UpstreamAnsweredNonsense, WeirError
 from app.gateway.answer import Answer, Inbound
 from app.gateway.attempt import Attempt
-from app.gateway.body import json_object
+from app.gateway.body import json_object, read_object
 from app.gateway.limit_demand import demand_of, shows
 from app.gateway.operations.operation import Answered
 from app.gateway.operations.passed_on import NOTHING, PassedOn
-from app.gateway.passthrough import Named, PassedPath, named_in
+from app.gateway.passthrough import Named, PassedPath, named_in, refuse_search
+from app.gateway.passthrough_form import FormWatch, names_nothing, refuse_unreadable
 from app.gateway.passthrough_pages import FilteredList
 from app.gateway.references import refuse_repeated
 from app.gateway.relay import abandoned, bounded_text, lost, read_all, read_refusal, refused
@@ -71,6 +72,7 @@ class PassthroughService:
         operation = self._operation(call)
         context.operation = operation.name
         named = self._named(caller, call, operation)
+        call = self._watched(call)
         plan = await self._plan(caller, call, operation, named)
         places = await self._places(caller, call)
         parts.ledger.require_writable()
@@ -107,21 +109,37 @@ class PassthroughService:
         return operation
 
     def _named(self, caller: Caller, call: PassedCall, operation: PassedOn) -> Named:
-        """Return what the request names; raises Forbidden, ModelNotFound, and InvalidRequest for what is ambiguous."""
+        """Return what the request names.
+
+        Raises Forbidden, ModelNotFound, InvalidRequest for what is ambiguous or reaches beyond the project, and
+        InvalidJson for what Weir cannot read: another parser may.
+        """
         if not self._allows(caller, operation.request.model):
             raise Forbidden(
                 f"Your project may not use '{call.path.group}': its model permissions do not allow "
                 f"'{operation.request.model}'."
             )
-        document = json_object(call.body) if isinstance(call.body, bytes) and call.body else None
-        if document is None or not isinstance(call.body, bytes):
+        if not isinstance(call.body, bytes) or not call.body:
             return Named((), ())
+        document = read_object(call.body, None, call.inbound.fields.get("content-encoding"))
         refuse_repeated(call.body)
+        if self._parts.custody.isolates:
+            refuse_search(call.path, document)
         named = named_in(document)
         for model in named.models:
             if not self._allows(caller, model):
                 raise ModelNotFound(model)
         return named
+
+    def _watched(self, call: PassedCall) -> PassedCall:
+        """Return *call* with a body that is refused where it names what is stored; raises UnsupportedMediaType."""
+        if call.body is None or isinstance(call.body, bytes):
+            return call
+        if names_nothing(call.path) or not self._parts.custody.isolates:
+            return call
+        said = call.inbound.fields.get
+        refuse_unreadable(call.path, said("content-type"), said("content-encoding"))
+        return call._replace(body=_looked_at(call.body))
 
     async def _plan(self, caller: Caller, call: PassedCall, operation: PassedOn, named: Named) -> Plan:
         """Return where the call goes: where what it names is, or the model, or else first in line."""
@@ -233,6 +251,12 @@ class PassthroughService:
         error = UpstreamAnsweredNonsense(f"The upstream '{upstream.name}' answered with what is no list.")
         self._parts.settlement.estimate(attempt, "upstream_broke", 0, error.status)
         return error
+
+
+async def _looked_at(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    watch = FormWatch()
+    async for piece in pieces:
+        yield watch.look(piece)
 
 
 def _nothing(_: int) -> Answered:

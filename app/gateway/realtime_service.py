@@ -29,6 +29,7 @@ from app.gateway.realtime_events import (
     with_maximum,
 )
 from app.gateway.realtime_usage import realtime_usage
+from app.gateway.references import session_references
 from app.gateway.relay import bounded_text
 from app.gateway.socket import BROKEN, MustClose, Relayed, event_of, read_event
 from app.gateway.socket_account_service import SocketAccount
@@ -96,6 +97,8 @@ class RealtimeMeter:
         size = len(text.encode())
         if (model := wished_transcription(event)) is not None:
             await self._account.plan(read_model({"model": model}))
+        if references := session_references(event):
+            await self._account.plan(self._target.model, references)
         self._conversation.sent(event, size)
         updates = await self._hold()
         if event.get("type") == "response.create":

@@ -29,8 +29,16 @@ def references_of(document: Mapping[str, Any]) -> tuple[str, ...]:
     for item in objects(document.get("input")):
         if _is_looked_up(item) and isinstance(item.get("id"), str):
             found[item["id"]] = None
-    for name in ("input", "messages", "tools"):
-        found |= dict.fromkeys(_named(document.get(name)))
+    found |= dict.fromkeys(_named([document.get(name) for name in ("input", "messages", "tools")]))
+    return (*found, *(each for each in _of_prompt(document) if each not in found))
+
+
+def session_references(event: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the ids of all that an *event* of a realtime session names; its items are the session's own."""
+    found: dict[str, None] = {}
+    for part in objects([event.get("session"), event.get("response")]):
+        found |= dict.fromkeys(_of_prompt(part))
+        found |= dict.fromkeys(_named({name: part.get(name) for name in ("audio", "voice")}))
     return tuple(found)
 
 
@@ -53,6 +61,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         name = next(name for name in names if names.count(name) > 1)[:100]
         raise InvalidRequest(f"Invalid '{name}': it is there more than once.", param=name)
     return members
+
+
+def _of_prompt(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the variables of a stored prompt name, whatever they are called themselves."""
+    prompt = document.get("prompt")
+    variables = prompt.get("variables") if isinstance(prompt, dict) else None
+    if isinstance(variables, dict):
+        yield from _named(list(variables.values()))
 
 
 def _is_looked_up(item: Mapping[str, Any]) -> bool:
@@ -79,4 +95,6 @@ def _named(value: object) -> Iterator[str]:
                 elif name in _NAMES_SOME and isinstance(inner, list):
                     yield from (each for each in inner if isinstance(each, str))
                 elif name not in _NOT_LOOKED_UP:
+                    if name == "voice" and isinstance(inner, dict) and isinstance(inner.get("id"), str):
+                        yield inner["id"]
                     left.append(inner)

@@ -60,7 +60,8 @@ class GatewayService:
         if request.references:
             plan = await self._dispatcher.narrow(caller.paying_project_id, plan, request)
         record = None
-        claim = read_key(inbound.values("idempotency-key"), caller.key_id, operation.path, request.identity)
+        asked = operation.path + (inbound.query and f"?{inbound.query}")
+        claim = read_key(inbound.values("idempotency-key"), caller.key_id, asked, request.identity)
         if claim is not None:
             kept = await self._reservations.find_kept(claim)
             if not isinstance(kept, Record):

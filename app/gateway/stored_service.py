@@ -74,6 +74,7 @@ class StoredService:
             body = await _read_all(answer, upstream.name)
         finally:
             self._limits.adjust(lease, _ONE_REQUEST)
+        _refuse_nonsense(answer.status, body, upstream.name)
         if answer.status < HTTPStatus.MULTIPLE_CHOICES:
             await self._custody.keep(project_id, upstream.name, _named_in(body))
             if call.deletes:
@@ -101,6 +102,7 @@ class StoredService:
                     fetch = f"{path}?{scan.query()}"
                     answer = await self._send(upstream, "GET", fetch, inbound, context, None)
                     body = await _read_all(answer, upstream.name)
+                    _refuse_nonsense(answer.status, body, upstream.name)
                     if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
                         return Answer(answer.status, to_caller(answer.raw_headers), body)
                     ids = scan.take(json_object(body) or {})
@@ -166,6 +168,14 @@ def _error(failure: UpstreamFailed, name: str) -> Operational:
     if failure.failure == "timed_out":
         return UpstreamTimeout(f"The upstream '{name}' did not answer in time.")
     return UpstreamUnreachable(f"The connection to the upstream '{name}' failed.")
+
+
+def _refuse_nonsense(status: int, body: bytes, name: str) -> None:
+    """Raise UpstreamAnsweredNonsense for a redirect, and for what is not JSON."""
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        raise UpstreamAnsweredNonsense(f"The upstream '{name}' answered {status}, which is not followed.")
+    if json_object(body) is None:
+        raise UpstreamAnsweredNonsense(f"The upstream '{name}' answered {status} without a JSON body.")
 
 
 def _named_in(body: bytes) -> Sequence[StoredObject]:

@@ -184,6 +184,7 @@ def test_deletions_lists_and_downloads_are_told_apart() -> None:
         ({"items": [{"type": "item_reference", "id": "msg_1"}, {"type": "message", "id": "msg_2"}]}, {"msg_1"}, ()),
         ({"data_source": {"source": {"type": "file_id", "id": "file-1"}, "model": "m"}}, {"file-1"}, ("m",)),
         ({"session": {"model": "gpt-realtime"}}, set(), ("gpt-realtime",)),
+        ({"session": {"audio": {"output": {"voice": {"id": "voice_1"}}}}}, {"voice_1"}, ()),
         ({"video": {"id": "video_1"}}, {"video_1"}, ()),
         ({"video": "x", "model": 5, "training_file": None}, set(), ()),
     ],

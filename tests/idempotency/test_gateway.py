@@ -61,6 +61,16 @@ async def test_another_body_under_the_same_key_is_refused(weir: RunningWeir) -> 
     assert len(weir.arrivals) == 1
 
 
+async def test_another_query_under_the_same_key_is_refused(weir: RunningWeir) -> None:
+    await ask(weir)
+    await weir.wiring.ledger.drain()
+    async with weir.http() as client:
+        headers = {"idempotency-key": "order-1"}
+        other = await client.post("/v1/chat/completions?beta=true", json=HELLO, headers=headers)
+    assert (other.status_code, code(other)) == (422, "idempotency_key_reused")
+    assert len(weir.arrivals) == 1
+
+
 async def test_a_key_belongs_to_one_caller(weir: RunningWeir) -> None:
     await ask(weir)
     await weir.wiring.ledger.drain()

@@ -14,6 +14,7 @@ from app.simulator.server import serve_simulator
 from app.upstreams.routing import Upstream
 from tests.fixtures.canned import CannedUpstream, event
 from tests.fixtures.weir import UPSTREAM_KEY, RunningWeir, StartWeir
+from tests.gateway.socket_wire import opened
 
 MODEL = "gpt-4o-mini"
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
@@ -74,6 +75,7 @@ async def test_a_response_is_there_for_its_project_and_for_no_other(
         ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-x"}]}]}, 404),
         ({"tools": [{"type": "file_search", "vector_store_ids": ["vs_x"]}]}, 404),
         ({"tools": [{"type": "code_interpreter", "container": "cntr_x"}]}, 404),
+        ({"prompt": {"id": "pmpt_1", "variables": {"doc": {"type": "input_file", "file_id": "file-x"}}}}, 404),
     ],
     ids=str,
 )
@@ -92,6 +94,35 @@ async def test_nobody_can_name_what_is_another_projects_in_a_request(
     assert refused.value.type == "invalid_request_error"
     assert len(weir.arrivals) == arrived
     assert len(await weir.entries()) == 1
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        {"prompt": {"id": "pmpt_1", "variables": {"doc": {"type": "input_file", "file_id": "file-1"}}}},
+        {"audio": {"output": {"voice": {"id": "file-1"}}}},
+        {"voice": {"id": "file-1"}},
+    ],
+    ids=str,
+)
+async def test_a_realtime_session_cannot_name_what_is_another_projects(
+    weir: RunningWeir, session: dict[str, Any]
+) -> None:
+    await weir.wiring.tenants.ownership.record(DEFAULT_PROJECT_ID, "file-1", "file", "openai")
+    events: list[dict[str, Any]] = [
+        {"type": "session.update", "session": {"type": "realtime", **session}},
+        {"type": "response.create", "response": session},
+    ]
+    key = await key_of_another_project(weir)
+    async with opened(weir, headers={"authorization": f"Bearer {key}"}) as theirs:
+        await theirs.until("session.created")
+        for each in events:
+            await theirs.send(each)
+            [refused] = await theirs.until("error")
+            assert refused["error"]["message"].startswith("No such")
+    async with opened(weir) as ours:
+        await ours.send(events[0])
+        assert [each["type"] for each in await ours.until("session.updated")] == ["session.created", "session.updated"]
 
 
 async def test_chat_messages_cannot_name_another_projects_file(
@@ -306,6 +337,20 @@ async def test_answers_of_an_upstream_that_fails_are_told_as_they_are(
         with pytest.raises(openai.InternalServerError) as silent:
             await client.responses.retrieve("resp_1")
         assert silent.value.code == "upstream_unreachable"
+
+
+@pytest.mark.parametrize("head", ["502 Bad Gateway", "200 OK", "404 Not Found", "302 Found\r\nlocation: http://x/"])
+async def test_what_is_said_of_stored_things_and_is_no_json_is_an_error_of_weirs(
+    weir: RunningWeir, canned_weir: RunningWeir, canned: CannedUpstream, head: str
+) -> None:
+    await weir.wiring.tenants.ownership.record(DEFAULT_PROJECT_ID, "resp_1", "response", "openai")
+    await weir.wiring.tenants.ownership.record(DEFAULT_PROJECT_ID, "chatcmpl-1", "chat.completion", "openai")
+    canned.answers(f"HTTP/1.1 {head}\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>".encode())
+    async with canned_weir.openai() as client:
+        for attempt in (client.responses.retrieve("resp_1"), client.chat.completions.list()):
+            with pytest.raises(openai.InternalServerError) as refused:
+                await attempt
+            assert (refused.value.status_code, refused.value.code) == (502, "upstream_invalid_response")
 
 
 async def test_a_stored_stream_that_is_whole_ends_as_it_is(
