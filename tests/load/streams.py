@@ -25,7 +25,7 @@ OPENED_AT_ONCE = 50
 IDLE, STREAMS = 1_000, 500
 _EVENTS_PER_SECOND = 16
 _EVENTS = 600
-"""Of each stream, about 200 bytes each: Weir keeps no more than five times 16 KiB, four of them compressed."""
+"""Of each stream, about 200 bytes each: Weir keeps no more than six times 12 KiB, five of them compressed."""
 NOISE_KIB = 512
 BODY = (
     b'{"model":"sim-small;tokens_per_second=%d;output_tokens=%d","stream":true,'
