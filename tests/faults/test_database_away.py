@@ -18,7 +18,8 @@ SLOW = {**BODY, "model": "gpt-4o-mini;latency_ms=400"}
 IMPATIENT = {
     "database.connect_timeout_seconds": 1.0,
     "database.pool_timeout_seconds": 1.0,
-    "database.statement_timeout_seconds": 1.0,
+    # PostgreSQL also ends a transaction that waits this long for its next statement, as one of a busy machine may.
+    "database.statement_timeout_seconds": 4.0,
     "database.lock_timeout_seconds": 1.0,
 }
 
@@ -140,7 +141,7 @@ async def test_a_frozen_database_holds_nobody_longer_than_its_timeouts(
     assert (await call(weir)).status_code == 200
 
     own_postgres.freeze()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await until(became(weir, 503))
         answers = await asyncio.gather(*(call(weir, key=tokens.mint("api")) for _ in range(12)), call(weir))
     for answer in answers:
