@@ -59,6 +59,7 @@ class Call(RequestResponseCycle):
 
     transport: Any
     """A JoiningTransport."""
+    _ends_with_connection = False
 
     async def send(self, message: Any) -> None:
         """Send a part of the answer; raises RuntimeError for a header that has line breaks or the like in it."""
@@ -72,7 +73,22 @@ class Call(RequestResponseCycle):
             self.waiting_for_100_continue = False
             self.transport.hold(head)
             return
+        if self.scope["http_version"] == "1.0":
+            self._frame_without_chunks(message)
         await super().send(message)
+
+    def _frame_without_chunks(self, message: Any) -> None:
+        """Let the connection's end be the end of a body whose length nobody knows, as HTTP/1.0 has no chunks.
+
+        RFC 9112, sections 6.1 and 6.3; uvicorn closes such a connection, and sends chunks all the same.
+        """
+        if message["type"] == "http.response.start":
+            headers = [header for header in message.get("headers", ()) if header[0] != b"transfer-encoding"]
+            message["headers"] = headers
+            self._ends_with_connection = all(name != b"content-length" for name, _ in headers)
+            self.chunked_encoding = False if self._ends_with_connection else None
+        elif self._ends_with_connection:
+            self.expected_content_length = len(message.get("body", b""))  # of this piece: uvicorn refuses to send more
 
     def _is_usual_piece(self, message: Any) -> bool:
         """Tell whether *message* is a chunk of a body that goes on, and can be written at once."""

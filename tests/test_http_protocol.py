@@ -128,12 +128,31 @@ async def test_an_app_waits_for_a_caller_who_reads_slowly() -> None:
         assert (await reader.read()).count(b"f4240\r\n") == sent == pieces
 
 
+OLD = b"GET / HTTP/1.0\r\n\r\n"
+
+
 async def test_connections_are_closed_when_uvicorn_closes_them() -> None:
-    old = b"GET / HTTP/1.0\r\n\r\n"
     closing = answering(LENGTH, (b"connection", b"close"))
-    cases = [(closing, GET), (answering(LENGTH), LAST), (answering(LENGTH), old), (answering(), old)]
+    cases = [(closing, GET), (answering(LENGTH), LAST), (answering(LENGTH), OLD)]
     for answer in await said_by_both(*cases):
         assert b"\r\nconnection: close\r\n" in answer
+
+
+@pytest.mark.parametrize("framing", [[], [(b"transfer-encoding", b"chunked")], [(b"content-length", b"8")]])
+async def test_who_speaks_http_1_0_gets_no_chunks(framing: Headers) -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": framing})
+        for piece in (b"one", b"", b"three"):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    async with serving(app) as port:
+        head, _, body = (await said(port, OLD)).partition(b"\r\n\r\n")
+        of_head = await said(port, OLD.replace(b"GET", b"HEAD"))
+    assert body == b"onethree"
+    assert b"transfer-encoding" not in head + of_head
+    assert head.endswith(b"\r\nconnection: close")
+    assert of_head.endswith(b"\r\nconnection: close\r\n\r\n")
 
 
 async def test_odd_headers_are_written_as_uvicorn_writes_them() -> None:
