@@ -47,7 +47,7 @@ class CountingDatabase(Database):
 @pytest.fixture
 async def db(own_settings: Settings) -> AsyncIterator[CountingDatabase]:
     assert own_settings.database_url is not None
-    settings = DatabaseSettings(connect_timeout_seconds=0.5)
+    settings = DatabaseSettings(connect_timeout_seconds=2.5)
     db = CountingDatabase(own_settings.database_url.get_secret_value(), settings, Dependency("database"))
     yield db
     await db.close()
