@@ -1,13 +1,13 @@
 """The receipt of one call with all its attempts on the wire."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from pydantic import ConfigDict, Field
 
-from app.core.money import Nano, usd_text
+from app.core.money import usd_text
 from app.core.shape import Shape
 from app.ledger.entries import Ending, Entry, Outcome
+from app.ledger.receipt_query import Attempts
 from app.ledger.schemas import RECEIPT_EXAMPLE, Receipt
 
 _IN_SHORT: Final = ("attempt_id", "upstream", "model", "status", "outcome", "ending", "cost_usd")
@@ -46,19 +46,24 @@ class CallReceipt(Receipt):
             "example": {
                 **RECEIPT_EXAMPLE,
                 "attempts": [{name: RECEIPT_EXAMPLE[name] for name in _IN_SHORT}],
+                "has_more_attempts": False,
                 "call_cost_usd": RECEIPT_EXAMPLE["cost_usd"],
             }
         }
     )
 
     attempts: list[AttemptView] = Field(description="In the order in which they ended; each was charged by itself.")
-    call_cost_usd: str = Field(description="What all attempts cost together, in exact decimal dollars.")
+    has_more_attempts: bool = Field(description="Whether there were earlier attempts than those.")
+    call_cost_usd: str = Field(
+        description="What all attempts cost together, in exact decimal dollars, also earlier ones."
+    )
 
     @classmethod
-    def of_call(cls, entries: Sequence[Entry]) -> "CallReceipt":
-        """Return the receipt of the call whose attempts are *entries*, the last first."""
+    def of_call(cls, attempts: Attempts) -> "CallReceipt":
+        """Return the receipt of the call with these *attempts*."""
         return cls(
-            **Receipt.of(entries[0]).model_dump(),
-            attempts=[AttemptView.of(entry) for entry in reversed(entries)],
-            call_cost_usd=usd_text(Nano(sum(entry.cost_nano for entry in entries))),
+            **Receipt.of(attempts.entries[0]).model_dump(),
+            attempts=[AttemptView.of(entry) for entry in reversed(attempts.entries)],
+            has_more_attempts=attempts.has_more,
+            call_cost_usd=usd_text(attempts.cost_nano),
         )

@@ -38,6 +38,16 @@ class ReceiptPage(NamedTuple):
     has_more: bool
 
 
+class Attempts(NamedTuple):
+    """The newest attempts of one call, and what is known of all of them."""
+
+    entries: list[Entry]
+    """One for each attempt, at what all entries of it add up to; the last attempt first."""
+    has_more: bool
+    cost_nano: Nano
+    """Of all attempts, those that are not in `entries` included."""
+
+
 def first_id(created_at: datetime) -> UUID:
     """Return the smallest id of an attempt that began at *created_at*: its id begins with that, in milliseconds."""
     return UUID(int=max(0, int(created_at.timestamp() * 1_000)) << 80)

@@ -14,7 +14,6 @@ from app.ledger.entries import Entry
 from app.ledger.models import LedgerEntry
 from app.ledger.receipt_query import first_id
 
-_ENTRIES_MAX: Final = 20
 # How far an id may be from the moment that is on the entry: another attempt has a later one, and a response on a socket
 # one from when it was reserved.
 _SLACK: Final = timedelta(hours=2)
@@ -49,17 +48,31 @@ async def find_orphaned(connection: "asyncpg.Connection[asyncpg.Record]", ids: S
     ]
 
 
-async def find_entries(tx: AsyncConnection, request_id: str, project_id: str | None) -> list[Entry]:
-    """Return the newest entries of one request, newest first; only of *project_id* unless that is None."""
-    columns = [getattr(LedgerEntry, name) for name in Entry._fields]
-    query = select(*columns).where(LedgerEntry.request_id == request_id)
+async def find_entries(
+    tx: AsyncConnection, request_id: str, project_id: str | None, attempts_max: int
+) -> tuple[list[Entry], int]:
+    """Return all entries of the newest attempts of one request, newest first, and what all of its entries cost.
+
+    Only of *project_id* unless that is None.
+    """
+    of_request = [LedgerEntry.request_id == request_id]
     if project_id is not None:
-        query = query.where(LedgerEntry.project_id == project_id)
-    newest = query.order_by(LedgerEntry.settled_at.desc()).limit(_ENTRIES_MAX)
-    return [
-        Entry(*row)._replace(flags=tuple(row.flags), budget_window_ids=tuple(row.budget_window_ids))
-        for row in await tx.execute(newest)
+        of_request.append(LedgerEntry.project_id == project_id)
+    attempts = select(
+        LedgerEntry.id,
+        func.max(LedgerEntry.settled_at).label("ended_at"),
+        func.sum(func.sum(LedgerEntry.cost_nano)).over().label("cost_nano"),
+    )
+    newest = attempts.where(*of_request).group_by(LedgerEntry.id).order_by(text("ended_at DESC")).limit(attempts_max)
+    found = newest.subquery()
+    columns = [getattr(LedgerEntry, name) for name in Entry._fields]
+    query = select(*columns, found.c.cost_nano.label("call_cost_nano")).join(found, found.c.id == LedgerEntry.id)
+    rows = (await tx.execute(query.where(*of_request).order_by(LedgerEntry.settled_at.desc()))).all()
+    entries = [
+        Entry(*row[:-1])._replace(flags=tuple(row.flags), budget_window_ids=tuple(row.budget_window_ids))
+        for row in rows
     ]
+    return entries, int(rows[0].call_cost_nano) if rows else 0
 
 
 async def sum_cost_by_model(

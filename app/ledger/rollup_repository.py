@@ -28,7 +28,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.ledger.models import LedgerEntry
 from app.ledger.rollup_models import ledger_changes, usage_rollups
 from app.ledger.spans import LENGTHS, Span, Width, aligned
-from app.ledger.usage_sum import COLUMNS_OF_ENTRIES, COST, DIMENSIONS, MEASURES, REQUESTS
+from app.ledger.usage_sum import (
+    COLUMNS_OF_ENTRIES,
+    COST,
+    DIMENSIONS,
+    MEASURES,
+    REQUESTS,
+    UNANSWERED,
+    UNANSWERED_OUTCOMES,
+)
 
 _COLUMNS: Final = ("starts_at", *DIMENSIONS, *MEASURES)
 _DRIFTS_MAX: Final = 100
@@ -82,17 +90,18 @@ async def make_rollups(tx: AsyncConnection, spans: Sequence[Span]) -> None:
 async def find_drift(tx: AsyncConnection, width: Width, span: Span) -> list[Drift]:
     """Return the first groups of *span*'s whole minutes, hours or days in which rollups and entries differ.
 
-    Those that have entries which no roll-up has seen are left out: one statement sees entries and marks alike.
+    Those that have entries which no roll-up has seen are left out: one statement sees entries and marks alike. Of calls
+    that perhaps no model answered the names are not compared: older versions had them in groups of their own.
     """
     entries, rollups = entry_rows(span).subquery(), rollup_rows(width, span).subquery()
     dimensions: list[ColumnElement[Any]] = [literal_column(name) for name in DIMENSIONS]
     both = union_all(
-        select(truncated(width, entries.c.starts_at).label("starts_at"), *(entries.c[name] for name in _COLUMNS[1:])),
         select(
-            rollups.c.starts_at,
-            *(rollups.c[name] for name in DIMENSIONS),
-            *(-rollups.c[name] for name in MEASURES),
+            truncated(width, entries.c.starts_at).label("starts_at"),
+            *_compared(entries),
+            *(entries.c[name] for name in MEASURES),
         ),
+        select(rollups.c.starts_at, *_compared(rollups), *(-rollups.c[name] for name in MEASURES)),
     ).subquery()
     missing = [func.sum(both.c[name]) for name in MEASURES]
     query = (
@@ -154,9 +163,16 @@ def _within(moment: SQLColumnExpression[datetime], spans: Sequence[Span]) -> Col
 
 def _dimension(name: str) -> SQLColumnExpression[Any]:
     if name == "model":
-        return func.coalesce(LedgerEntry.answered_model, LedgerEntry.model)
+        is_unanswered = and_(LedgerEntry.cost_nano == 0, LedgerEntry.outcome.in_(UNANSWERED_OUTCOMES))
+        return func.coalesce(LedgerEntry.answered_model, case((is_unanswered, UNANSWERED), else_=LedgerEntry.model))
     column: SQLColumnExpression[Any] = getattr(LedgerEntry, name)
     return column
+
+
+def _compared(rows: Subquery) -> list[ColumnElement[Any]]:
+    """Return the dimensions of *rows*, with one name for the models of all that perhaps none answered."""
+    model = case((rows.c.outcome.in_(UNANSWERED_OUTCOMES), UNANSWERED), else_=rows.c.model)
+    return [(model if name == "model" else rows.c[name]).label(name) for name in DIMENSIONS]
 
 
 def _drift(width: Width, row: tuple[Any, ...]) -> Drift:

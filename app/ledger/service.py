@@ -12,16 +12,18 @@ from app.core.clock import Clock, monotonic_seconds
 from app.core.db import Database, DatabaseUnavailable, HotConnection, Transaction
 from app.core.group_commit import GroupCommit
 from app.core.health import Dependency
+from app.core.money import Nano
 from app.errors import Forbidden, NotFound, Unavailable
 from app.keys.caller import Caller
 from app.ledger import receipt_repository, repository
 from app.ledger.entries import Entry
-from app.ledger.receipt_query import ReceiptPage, ReceiptQuery, attempt_of, folded, only_attempt
+from app.ledger.receipt_query import Attempts, ReceiptPage, ReceiptQuery, attempt_of, folded, only_attempt
 from app.observability.metrics import Metrics
 from app.setting_groups import Ledger as LedgerSettings
 
 _log: Final = structlog.get_logger()
 _BATCH_MAX: Final = 500
+_ATTEMPTS_MAX: Final = 20
 _RETRY_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 _RECEIPT_WAIT_SECONDS: Final = (0.0, 0.05, 0.15, 0.3)
 _PARTITION_CHECK_SECONDS: Final = 3_600.0
@@ -98,8 +100,8 @@ class LedgerService:
         """
         return await repository.sum_cost_by_model(tx, since, payer=payer, without_window_id=without_window_id)
 
-    async def get_attempts(self, caller: Caller, request_id: str) -> list[Entry]:
-        """Return the entries of one request's attempts, the last first, as far as *caller* may see them.
+    async def get_attempts(self, caller: Caller, request_id: str) -> Attempts:
+        """Return one request's attempts as far as *caller* may see them.
 
         Raises NotFound.
 
@@ -108,10 +110,12 @@ class LedgerService:
         for seconds in _RECEIPT_WAIT_SECONDS:
             await asyncio.sleep(seconds)
             async with self._db.transaction() as tx:
-                entries = await repository.find_entries(tx, request_id, caller.project_id)
+                limit = _ATTEMPTS_MAX + 1
+                entries, cost = await repository.find_entries(tx, request_id, caller.project_id, limit)
             if entries:
-                attempts = dict.fromkeys(entry.id for entry in entries)
-                return [folded([entry for entry in entries if entry.id == attempt]) for attempt in attempts]
+                ids = dict.fromkeys(entry.id for entry in entries)
+                attempts = [folded([entry for entry in entries if entry.id == each]) for each in ids]
+                return Attempts(attempts[:_ATTEMPTS_MAX], len(attempts) > _ATTEMPTS_MAX, Nano(cost))
         raise NotFound(f"There is no request '{request_id}'.", param="request_id")
 
     async def list_receipts(self, caller: Caller, query: ReceiptQuery) -> ReceiptPage:

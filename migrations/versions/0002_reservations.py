@@ -45,6 +45,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_constraint(op.f("ck_ledger_entries_cost_is_not_negative"), "ledger_entries")
-    op.create_check_constraint("cost_is_not_negative", "ledger_entries", "cost_nano >= 0")
+    # Corrections that were written meanwhile stay: the ledger loses nothing.
+    has_corrections = op.get_bind().scalar(sa.text("SELECT EXISTS (SELECT FROM ledger_entries WHERE cost_nano < 0)"))
+    op.create_check_constraint(
+        "cost_is_not_negative", "ledger_entries", "cost_nano >= 0", postgresql_not_valid=has_corrections
+    )
     op.drop_table("reservations")
     op.drop_table("processes")

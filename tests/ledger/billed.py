@@ -11,7 +11,7 @@ from app.ledger import repository
 from app.ledger.entries import Entry
 from app.ledger.spans import LENGTHS, Span, Width, steps
 from tests.fixtures.weir import RunningWeir
-from tests.ledger.books import write
+from tests.ledger.books import model_of, write
 
 DAYS = Span(datetime(2031, 5, 10, tzinfo=UTC), datetime(2031, 5, 13, tzinfo=UTC))
 WIDTHS: dict[str, Width] = {"1m": "minute", "1h": "hour", "1d": "day"}
@@ -24,8 +24,8 @@ VALUES: dict[str, Callable[[Entry], Any]] = {
     "project_id": lambda entry: entry.project_id,
     "user_id": lambda entry: entry.user_id,
     "api_key_id": lambda entry: entry.key_id,
-    "model": lambda entry: entry.answered_model or entry.model,
-    "line_item": lambda entry: entry.answered_model or entry.model,
+    "model": model_of,
+    "line_item": model_of,
     "batch": lambda entry: entry.service_tier == "batch",
     "service_tier": lambda entry: entry.service_tier,
     "source": lambda entry: SOURCES.get(entry.operation),

@@ -52,6 +52,7 @@ def random_entries(seed: int, count: int, span: Span) -> list[Entry]:
 def _entry(chance: random.Random, settled_at: datetime) -> Entry:
     started_at = settled_at - timedelta(microseconds=chance.randrange(2_000_000))
     model = f"model-{chance.randrange(3)}"
+    outcome = chance.choice(["completed", "no_usage", "client_left", "upstream_refused"])
     return make_entry(
         id=new_uuid7(int(started_at.timestamp() * 1_000)),
         settled_at=settled_at,
@@ -63,9 +64,9 @@ def _entry(chance: random.Random, settled_at: datetime) -> Entry:
         model=model,
         answered_model=chance.choice([None, f"{model}-2026"]),
         service_tier=chance.choice([None, "default", "batch", "flex"]),
-        outcome=chance.choice(["completed", "no_usage", "client_left"]),
+        outcome=outcome,
         other_units=chance.choice([None, {name: chance.randrange(1, 1_000) for name in UNITS}]),
-        cost_nano=chance.randrange(10 ** chance.randrange(1, 13)),
+        cost_nano=0 if outcome == "upstream_refused" else chance.randrange(10 ** chance.randrange(1, 13)),
         **{name: chance.randrange(10_000) for name in TOKENS},
     )
 
@@ -86,6 +87,12 @@ def requests(entries: Iterable[Entry]) -> int:
 
 def cost(entries: Iterable[Entry]) -> int:
     return sum(entry.cost_nano for entry in entries)
+
+
+def model_of(entry: Entry) -> str:
+    """Return the name that *entry* is counted under."""
+    is_unanswered = not entry.cost_nano and entry.outcome in ("upstream_refused", "upstream_broke", "client_left")
+    return entry.answered_model or ("(unanswered)" if is_unanswered else entry.model)
 
 
 def count_of(name: str) -> Callable[[Iterable[Entry]], int]:
@@ -125,8 +132,7 @@ def sums_of(entries: Iterable[Entry]) -> Counter[tuple[Any, ...]]:
     sums: Counter[tuple[Any, ...]] = Counter()
     for e in entries:
         for width in LENGTHS:
-            model = e.answered_model or e.model
-            group = (e.project_id, e.user_id, e.key_id, e.operation, model, e.service_tier, e.outcome)
+            group = (e.project_id, e.user_id, e.key_id, e.operation, model_of(e), e.service_tier, e.outcome)
             key = (width, floor(e.settled_at, width), *group)
             sums[(*key, "requests")] += "correction" not in e.flags
             sums[(*key, "input_tokens")] += e.input_tokens

@@ -20,7 +20,7 @@ from app.ledger.entries import Entry
 from tests.fixtures.own_servers import OwnServer
 from tests.fixtures.weir import RunningWeir, StartWeir
 from tests.ledger.billed import DAYS, VALUES, Count, ask, expected, seconds, seen, write_to
-from tests.ledger.books import cost, random_entries, requests
+from tests.ledger.books import cost, model_of, random_entries, requests
 from tests.ledger.conftest import make_entry
 
 GROUPS = ("project_id", "user_id", "line_item", "api_key_id", "api_source")
@@ -112,7 +112,7 @@ async def test_the_csv_has_a_row_for_each_day_project_user_key_model_and_tier(we
     await write_to(weir, entries)
     groups: defaultdict[tuple[str, ...], list[Entry]] = defaultdict(list)
     for e in entries:
-        key = (e.project_id, e.user_id or "", e.key_id, e.answered_model or e.model, e.service_tier or "")
+        key = (e.project_id, e.user_id or "", e.key_id, model_of(e), e.service_tier or "")
         groups[(e.settled_at.date().isoformat(), *key)].append(e)
 
     answer = await get(weir, MAY)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.core.ids import new_uuid7
-from app.core.money import usd_text
+from app.core.money import Nano, usd_text
 from app.ledger.entries import Entry
 from app.ledger.receipt_query import folded
 from tests.fixtures.weir import RunningWeir
@@ -127,6 +127,7 @@ async def test_an_attempt_that_was_swept_and_then_settled_is_one_receipt_at_what
             shown = (await client.get(f"{PATH}/{request_id}")).json()
 
         assert [attempt["attempt_id"] for attempt in shown.pop("attempts")] == [str(attempt)]
+        assert shown.pop("has_more_attempts") is False
         assert shown.pop("call_cost_usd") == shown["cost_usd"]
         assert listed == [shown]
         assert (shown["cost_usd"], shown["ending"], shown["outcome"]) == ("0.000005", "settled", "completed")
@@ -134,6 +135,21 @@ async def test_an_attempt_that_was_swept_and_then_settled_is_one_receipt_at_what
     assert len(await ask(weir, min_cost_usd="0.000005")) == 2
     assert await ask(weir, min_cost_usd="0.000005001") == []
     assert await ask(weir, ending="orphaned") == []
+
+
+async def test_a_call_of_many_attempts_costs_what_all_of_them_cost(weir: RunningWeir) -> None:
+    calls = [entry_at(DAYS.begin + timedelta(minutes=n), request_id="req_many", cost_nano=1_000) for n in range(30)]
+    swept = calls[10]._replace(ending="orphaned", flags=("orphaned",), settled_at=DAYS.begin)
+    correction = calls[10]._replace(cost_nano=Nano(-400), flags=("correction",))
+    await write_to(weir, [*calls[:10], *calls[11:], swept, correction])
+
+    async with weir.http(weir.admin_key) as client:
+        shown = (await client.get(f"{PATH}/req_many")).json()
+
+    assert [each["attempt_id"] for each in shown["attempts"]] == [str(each.id) for each in calls[10:]]
+    assert shown["attempts"][0]["cost_usd"] == "0.0000006"
+    assert shown["has_more_attempts"] is True
+    assert shown["call_cost_usd"] == "0.0000296"
 
 
 async def test_attempts_of_one_request_are_receipts_of_their_own(weir: RunningWeir) -> None:
@@ -209,6 +225,7 @@ async def test_a_call_is_listed_as_its_own_receipt_shows_it(weir: RunningWeir) -
         shown = (await http.get(f"{PATH}/{row['request_id']}")).json()
     [attempt] = shown.pop("attempts")
     assert attempt.items() <= receipt.items()
+    assert shown.pop("has_more_attempts") is False
     assert shown.pop("call_cost_usd") == receipt["cost_usd"]
     assert receipt == shown
     assert receipt["attempt_id"] == str(row["id"])

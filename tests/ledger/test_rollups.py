@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from app.core.clock import utc_now
 from app.core.db import Database, DatabaseUnavailable
+from app.core.money import Nano
 from app.ledger import rollup_repository, rollup_service
 from app.ledger.rollup_service import RollupService
 from app.ledger.spans import LENGTHS, Span, floor
@@ -179,6 +180,38 @@ async def test_a_backlog_of_marks_is_looked_at_in_steps_of_bounded_size(
 
     assert await marks(db) == 0
     assert await rolled_up(db) == sums_of(entries)
+
+
+async def test_any_number_of_names_that_no_model_answers_to_is_one_group(db: Database) -> None:
+    end = today().end
+    invented = [
+        make_entry(settled_at=end, model=f"invented-{n}", answered_model=None, cost_nano=Nano(0), outcome=outcome)
+        for n in range(20)
+        for outcome in ("upstream_refused", "client_left")
+    ]
+    rollups = open_rollups(db)
+    await write(db, invented)
+    await rollups.roll_up()
+
+    async with db.hot_connection() as connection:
+        rows = await connection.fetch("SELECT model, outcome, requests FROM usage_rollups WHERE width = 'day'")
+    assert sorted(map(tuple, rows)) == [
+        ("(unanswered)", outcome, 20) for outcome in ("client_left", "upstream_refused")
+    ]
+    assert await rollups.find_drift(Span(end, end + timedelta(seconds=1))) == []
+
+
+async def test_groups_of_names_that_an_older_version_made_are_no_drift(db: Database) -> None:
+    end = today().end
+    await write(db, [make_entry(settled_at=end, answered_model=None, cost_nano=Nano(0), outcome="upstream_refused")])
+    rollups = open_rollups(db)
+    await rollups.roll_up()
+
+    await run(db, "UPDATE usage_rollups SET model = 'invented'")
+    assert await rollups.find_drift(Span(end, end + timedelta(seconds=1))) == []
+    await run(db, "UPDATE usage_rollups SET requests = 2")
+    drifts = await rollups.find_drift(Span(end, end + timedelta(seconds=1)))
+    assert [drift.missing for drift in drifts] == [{"requests": -1}] * 3
 
 
 async def test_those_who_ask_while_a_roll_up_runs_share_the_next_one(db: Database) -> None:

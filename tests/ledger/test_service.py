@@ -287,8 +287,8 @@ async def test_a_receipt_is_for_its_own_project_and_for_admins(db: Database) -> 
     ledger.append(entry)
     await ledger.drain()
 
-    assert await ledger.get_attempts(OURS, entry.request_id) == [entry]
-    assert await ledger.get_attempts(ADMIN, entry.request_id) == [entry]
+    assert (await ledger.get_attempts(OURS, entry.request_id)).entries == [entry]
+    assert (await ledger.get_attempts(ADMIN, entry.request_id)).entries == [entry]
     with pytest.raises(NotFound) as caught:
         await ledger.get_attempts(THEIRS, entry.request_id)
     with pytest.raises(NotFound) as unknown:
@@ -318,7 +318,7 @@ async def test_a_receipt_waits_for_its_row(db: Database, settings: Settings) -> 
     await until(lambda: counting.ended == 1)  # it was not there
     ledger.append(entry)
 
-    assert await asking == [entry]
+    assert (await asking).entries == [entry]
     await counting.close()
 
 

@@ -15,6 +15,7 @@ from app.budgets import models as _budgets  # noqa: F401
 from app.core import schema
 from app.core.clock import utc_now
 from app.core.db import Database
+from app.core.money import Nano
 from app.core.orm import Base
 from app.idempotency import models as _idempotency  # noqa: F401
 from app.identity import models as _identity  # noqa: F401
@@ -30,6 +31,7 @@ from app.reconciliation import models as _reconciliation  # noqa: F401
 from app.settings import Settings
 from app.upstreams import breaker_models as _breakers  # noqa: F401
 from app.upstreams import models as _upstreams  # noqa: F401
+from tests.ledger.conftest import make_entry
 from tests.migrations.conftest import ROOT, Holder, downgrade
 
 REVISIONS = sorted(schema._revisions())
@@ -102,6 +104,22 @@ async def test_the_ledgers_partitions_are_no_drift_and_go_down_with_it(db: Datab
 
     assert await catalogue(db) == set()
     assert await schema.current_revision(db) is None
+
+
+async def test_a_ledger_with_corrections_goes_down_with_all_its_entries(db: Database) -> None:
+    await schema.migrate(db)
+    correction = make_entry(cost_nano=Nano(-7_000), flags=("correction",))
+    async with db.transaction() as tx:
+        await ledger.create_partitions(tx, correction.settled_at, 1)
+    async with db.hot_connection() as connection:
+        await ledger.insert_entries(connection, [correction])
+
+    await downgrade(db, "0001")
+    async with db.transaction() as tx:
+        assert await tx.scalar(text("SELECT sum(cost_nano) FROM ledger_entries")) == -7_000
+
+    await schema.migrate(db)
+    await schema.check(db)
 
 
 async def test_a_migration_that_needs_a_lock_for_too_long_gives_up_and_changes_nothing(
