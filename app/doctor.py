@@ -36,7 +36,7 @@ class Finding(NamedTuple):
 
 
 async def examine(settings: Settings, *, migrates_on_start: bool) -> AsyncIterator[Finding]:
-    """Yield a finding for the database, its schema, Redis and the upstream, each as soon as it is known."""
+    """Yield a finding for the database, what is in it, Redis and the upstream, each as soon as it is known."""
     db = open_database(settings)
     try:
         await db.ping()
@@ -44,7 +44,9 @@ async def examine(settings: Settings, *, migrates_on_start: bool) -> AsyncIterat
         schema_found = await _schema(db, migrates_on_start=migrates_on_start)
         yield schema_found
         if schema_found.is_ok and await schema.current_revision(db) is not None:
-            yield await _books(db, settings)
+            checker = CheckService(db, RollupService(db, settings.ledger), Metrics(), settings.budgets, utc_now)
+            yield await _books(checker)
+            yield await _zones(checker)
     except DatabaseUnavailable as error:
         advice = "Is PostgreSQL running, and is WEIR_DATABASE_URL right (address, user, password, database)?"
         yield Finding("database", is_ok=False, detail=error.reason, advice=advice)
@@ -65,9 +67,7 @@ async def _schema(db: Database, *, migrates_on_start: bool) -> Finding:
     return Finding("schema", is_ok=True, detail=f"at {schema.needed_revision()}")
 
 
-async def _books(db: Database, settings: Settings) -> Finding:
-    rollups = RollupService(db, settings.ledger)
-    checker = CheckService(db, rollups, Metrics(), settings.budgets, utc_now)
+async def _books(checker: CheckService) -> Finding:
     books = await checker.check()
     if books is None:
         return Finding("books", is_ok=True, detail="are being checked by a running Weir")
@@ -78,6 +78,14 @@ async def _books(db: Database, settings: Settings) -> Finding:
     if books.rollups and not books.windows:
         advice = "`weir rollups rebuild --day <day>` makes the totals of a day anew; the ledger itself is not in doubt."
     return Finding("books", is_ok=False, detail=f"{books.difference_count} differences, such as {first}", advice=advice)
+
+
+async def _zones(checker: CheckService) -> Finding:
+    unknown = await checker.find_unknown_zones()
+    if not unknown:
+        return Finding("zones", is_ok=True, detail="the time zones of all budgets are known")
+    advice = "Update the machine's time zones (tzdata): every call under a budget in one of these is answered 503."
+    return Finding("zones", is_ok=False, detail=f"not known here: {', '.join(unknown)}", advice=advice)
 
 
 async def _redis(settings: Settings) -> Finding:

@@ -26,7 +26,7 @@
     │   └── HeadersTooLarge         431  (and UpgradeRequired 426)
     ├── Operational         Weir or an upstream cannot answer right now; a warning and a counter
     │   ├── UpstreamUnreachable     502  (and UpstreamRejectedCredential, UpstreamAnsweredNonsense)
-    │   ├── NoUpstream              503  (and UpstreamGone, ListTooLong)
+    │   ├── NoUpstream              503  (and UpstreamGone, ListTooLong, TimeZoneUnknown)
     │   ├── UpstreamBusy            429
     │   ├── Unavailable             503  (and UpstreamUnavailable)
     │   └── UpstreamTimeout         504

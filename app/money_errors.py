@@ -1,8 +1,8 @@
-"""Refusals that have to do with money: budgets, prices, idempotency. They belong to the tree in `errors.py`."""
+"""Errors that have to do with money: budgets, prices, idempotency. They belong to the tree in `errors.py`."""
 
 from typing import Any, ClassVar
 
-from app.errors import Refusal
+from app.errors import Operational, Refusal
 
 
 class ModelNotPriced(Refusal):
@@ -40,6 +40,18 @@ class BudgetReserved(BudgetSpent):
     type = "rate_limit_error"
     code = "budget_reserved"
     _headers: ClassVar[dict[str, str]] = {"x-should-retry": "true"}
+
+
+class TimeZoneUnknown(Operational):
+    """The machine that Weir runs on does not know a budget's time zone, so it cannot tell which window it is."""
+
+    code = "time_zone_unknown"
+
+    def __init__(self, budget: str, time_zone: str) -> None:
+        super().__init__(
+            f"The budget '{budget}' is in the time zone '{time_zone}', which the machine that Weir runs on does not "
+            "know. An operator can update its time zones."
+        )
 
 
 class IdempotencyKeyInUse(Refusal):

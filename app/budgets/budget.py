@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple
 
 from app.budgets.periods import Period, Span, span
 from app.core.money import Nano
+from app.money_errors import TimeZoneUnknown
 
 Scope = Literal["organization", "project", "user", "api_key"]
 ScopeKey = tuple[Scope, str | None]
@@ -45,8 +46,11 @@ class Budget:
         object.__setattr__(self, "refuses", self.mode == "enforcing" and not self.is_paused)
 
     def window_at(self, moment: datetime) -> Span:
-        """Return the window that a call reserved at *moment* counts in."""
-        return span(self.period, self.time_zone, moment, since=self.created_at)
+        """Return the window that a call reserved at *moment* counts in; raises TimeZoneUnknown."""
+        try:
+            return span(self.period, self.time_zone, moment, since=self.created_at)
+        except ValueError:
+            raise TimeZoneUnknown(self.name, self.time_zone) from None
 
 
 class Payer(NamedTuple):

@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.budgets.check import WindowDrift
+from app.budgets.models import BudgetRow
 
 # A call is settled into the window in which it was reserved, so windows are looked at for a day after they ended; and
 # no entry of theirs is older than the first of them begins.
@@ -37,6 +38,12 @@ _STATEMENT_TIMEOUT_MS: Final = 600_000
 async def try_to_be_only_checker(tx: AsyncConnection) -> bool:
     """Tell whether nobody else is checking; until *tx* ends nobody else is told so."""
     return bool(await tx.scalar(text("SELECT pg_try_advisory_xact_lock(hashtext('weir.budgets.check'))")))
+
+
+async def list_zones(tx: AsyncConnection) -> list[str]:
+    """Return the time zones of the budgets in force."""
+    query = select(BudgetRow.time_zone).where(BudgetRow.archived_at.is_(None)).distinct()
+    return list(await tx.scalars(query.order_by(BudgetRow.time_zone)))
 
 
 async def find_drift(tx: AsyncConnection) -> list[WindowDrift]:

@@ -11,6 +11,7 @@ import structlog
 
 from app.budgets import check_repository as repository
 from app.budgets.check import Books
+from app.budgets.periods import is_zone
 from app.core.clock import Clock
 from app.core.db import Database
 from app.ledger.rollup_service import RollupService
@@ -43,6 +44,11 @@ class CheckService:
         now = self._clock()
         rollups = await self._rollups.find_drift(Span(now - _ROLLUPS_LOOKED_AT, now))
         return Books(windows, [f"{drift.width} {drift.starts_at:%Y-%m-%d %H:%M} {drift.missing}" for drift in rollups])
+
+    async def find_unknown_zones(self) -> list[str]:
+        """Return the time zones of budgets in force that this machine does not know."""
+        async with self._db.transaction() as tx:
+            return [name for name in await repository.list_zones(tx) if not is_zone(name)]
 
     async def keep_checking(self) -> None:
         """Check at every interval, until cancelled; each difference is a log line, and their number a metric."""

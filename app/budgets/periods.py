@@ -57,6 +57,15 @@ def read_zone(name: str) -> ZoneInfo:
         raise ValueError(f"'{name[:100]}' is not a time zone; use a name such as 'UTC' or 'Europe/Berlin'") from None
 
 
+def is_zone(name: str) -> bool:
+    """Tell whether this machine knows the time zone *name*."""
+    try:
+        read_zone(name)
+    except ValueError:
+        return False
+    return True
+
+
 def _instant(day: datetime, zone: ZoneInfo) -> datetime:
     """Return the first instant of a local day.
 

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from app.budgets.amounts import read_amount, read_limit
 from app.budgets.budget import Mode, Scope
-from app.budgets.periods import Period, read_zone
+from app.budgets.periods import Period, is_zone
 from app.budgets.record import (
     SPEND_LIMIT,
     BudgetFilter,
@@ -67,14 +67,8 @@ _ODD_ZONE: Final = re.compile(r"localtime|posixrules|Factory|(posix|right)/.*")
 
 
 def _known_zone(name: str) -> str:
-    try:
-        if _ODD_ZONE.fullmatch(name):
-            raise ValueError(name)
-        read_zone(name)
-    except ValueError:
-        raise PydanticCustomError(
-            "time_zone", "it must be the name of a time zone such as 'UTC' or 'Europe/Berlin'"
-        ) from None
+    if _ODD_ZONE.fullmatch(name) or not is_zone(name):
+        raise PydanticCustomError("time_zone", "it must be the name of a time zone such as 'UTC' or 'Europe/Berlin'")
     return name
 
 
@@ -182,7 +176,7 @@ class BudgetWindow(Shape):
     @classmethod
     def values(cls, record: BudgetRecord, window: WindowRecord) -> dict[str, Any]:
         """Return the fields for *window*; its limit is what *record* says now."""
-        limit_nano = record.limit_nano + window.extra_nano
+        limit_nano = max(0, record.limit_nano + window.extra_nano)
         amounts = {
             "limit_usd": limit_nano,
             "extra_usd": window.extra_nano,

@@ -133,8 +133,9 @@ class UserService:
 
     async def _lock(self, tx: Transaction, user_id: str, editor: Editor, after: Role | None) -> UserRecord:
         """Return the person, whom nobody else changes now, if *editor* may make *after* of their role."""
-        owners = await repository.count_owners_exclusively(tx)
+        # In the order in which the identity provider's tokens lock them, so that nobody waits in a circle.
         user = _found(await repository.find_user(tx, user_id, lock=True))
+        owners = await repository.count_owners_exclusively(tx)
         require_may_assign(editor.role, user.role, after)
         require_version(editor.if_match, user.version, "user")
         if user.role == "owner" != after and owners == 1:

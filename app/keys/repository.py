@@ -23,6 +23,12 @@ async def is_api_key(tx: AsyncConnection, key_id: str) -> bool:
     return await tx.scalar(select(ApiKey.id).where(ApiKey.id == key_id, ApiKey.kind == "api")) is not None
 
 
+async def is_owner(tx: AsyncConnection, user_id: str) -> bool:
+    """Tell whether there is an owner of the organization with this id, as the lookup of a key asks it."""
+    query = text("SELECT id FROM users WHERE id = :user_id AND role = 'owner' AND disabled_at IS NULL")
+    return await tx.scalar(query, {"user_id": user_id}) is not None
+
+
 async def has_keys_exclusively(tx: AsyncConnection) -> bool:
     """Tell whether any key exists, revoked or not; until the transaction ends nobody else gets an answer."""
     await tx.execute(text("SELECT pg_advisory_xact_lock(hashtext('weir.keys.first'))"))

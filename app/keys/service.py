@@ -199,6 +199,12 @@ class KeyService:
         """
         if new.project_id is not None:
             await self._require_owner(tx, new.project_id, new)
+        elif new.user_id is not None and not await repository.is_owner(tx, new.user_id):
+            raise InvalidRequest(
+                f"Invalid value for 'user_id': '{new.user_id}' is not an owner of the organization, so an admin key of "
+                "theirs would not work.",
+                param="user_id",
+            )
         key = new.minted(value)
         now = self._clock()
         columns = new._asdict()

@@ -328,6 +328,15 @@ async def test_a_change_that_is_not_allowed_changes_nothing(weir: RunningWeir) -
     assert unchanged.json() == made
 
 
+async def test_a_window_has_no_limit_below_0_when_less_is_left_than_was_taken_away(weir: RunningWeir) -> None:
+    made = await make(weir, limit_usd="250")
+    async with weir.http(weir.admin_key) as client:
+        await client.post(f"{BUDGETS}/{made['id']}/top_up", json={"amount_usd": "-200"})
+        lowered = (await client.patch(f"{BUDGETS}/{made['id']}", json={"limit_usd": "100"})).json()
+    assert (lowered["limit_usd"], lowered["window"]["extra_usd"]) == ("100", "-200")
+    assert (lowered["window"]["limit_usd"], lowered["window"]["remaining_usd"]) == ("0", "0")
+
+
 async def test_a_top_up_that_is_not_allowed_changes_nothing(weir: RunningWeir) -> None:
     made = await make(weir)
     async with weir.http(weir.admin_key) as client:

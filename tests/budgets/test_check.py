@@ -78,6 +78,13 @@ async def test_the_dead_and_those_who_were_only_asleep_leave_books_that_add_up(d
     assert books.difference_count == 0
 
 
+async def test_the_time_zones_of_budgets_in_force_that_this_machine_does_not_know_are_found(db: Database) -> None:
+    await make_budget(db, time_zone="Europe/Berlin")
+    await make_budget(db, time_zone="Mars/Olympus_Mons")
+    await make_budget(db, time_zone="Mars/Hellas", archived_at=utc_now())
+    assert await checker(db)[0].find_unknown_zones() == ["Mars/Olympus_Mons"]
+
+
 async def test_a_window_that_somebody_changed_is_found(db: Database) -> None:
     budget_id = await make_books(db)
     await sql(db, f"UPDATE budget_windows SET spent_nano = spent_nano + 1 WHERE budget_id = '{budget_id}'")

@@ -13,6 +13,7 @@ from app.gateway.operations.chat import ChatCompletions
 from app.keys.caller import Caller
 from app.observability.context import CallContext
 from app.prices.service import PriceService
+from app.projects.service import DEFAULT_PROJECT_ID
 from tests.fixtures.waiting import until
 from tests.fixtures.weir import RunningWeir, StartWeir
 
@@ -65,6 +66,28 @@ async def test_a_call_under_a_budget_is_charged_to_it_exactly(weir: RunningWeir)
     assert await window(weir) == (cost, 0)
     [entry] = await weir.entries()
     assert cost <= entry["ceiling_nano"]
+
+
+async def test_where_a_budgets_time_zone_is_not_known_its_calls_are_refused_and_say_so(
+    weir: RunningWeir,
+) -> None:
+    other_key = await weir.wiring.keys.create("api", "another", project_id=DEFAULT_PROJECT_ID)
+    await make_budget(weir, "1", id="bud_mars", time_zone="Mars/Olympus_Mons", scope="api_key", scope_id=other_key.id)
+
+    async with weir.openai(api_key=other_key.value) as client:
+        with pytest.raises(openai.InternalServerError) as refused:
+            await client.chat.completions.create(**HELLO)
+    async with weir.http(weir.admin_key) as client:
+        managed = await client.get("/v1/gateway/budgets/bud_mars")
+
+    assert (refused.value.status_code, refused.value.code) == (503, "time_zone_unknown")
+    assert "'Research'" in refused.value.message
+    assert "'Mars/Olympus_Mons'" in refused.value.message
+    assert (managed.status_code, managed.json()["error"]["code"]) == (503, "time_zone_unknown")
+    assert not weir.arrivals
+    assert await weir.entries() == []
+    assert not await weir.sql("SELECT 1 FROM reservations")
+    assert (await complete(weir)).status_code == 200
 
 
 async def test_a_call_that_names_no_maximum_gets_one_and_is_told(weir: RunningWeir) -> None:

@@ -215,7 +215,7 @@ def test_the_doctor_finds_a_running_weir_well(first: WeirProcess, weir_command: 
     finished = weir_command("doctor", WEIR_DATA_DIR=str(directory / "data"))
     assert finished.status == 0
     assert re.findall(r"^  (\w+) +(\w+):", finished.output, re.MULTILINE) == [
-        ("ok", name) for name in ("settings", "database", "schema", "books", "redis", "upstream")
+        ("ok", name) for name in ("settings", "database", "schema", "books", "zones", "redis", "upstream")
     ]
 
 

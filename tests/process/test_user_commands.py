@@ -22,3 +22,13 @@ def test_an_owner_is_made_listed_and_not_made_twice(
     assert twice.errors.strip() == "weir: There is a person with this e-mail address already."
     fetch(database_url, "TRUNCATE users CASCADE")
     fetch(database_url, "DELETE FROM project_members")
+
+
+def test_an_admin_key_is_made_for_nobody_whose_it_would_not_work_for(
+    weir_command: WeirCommand, external: dict[str, str]
+) -> None:
+    weir_command("migrate", **external)
+    create = ("keys", "create", "--name", "x", "--admin", "--user", "user_misspelt")
+    refused = weir_command(*create, **external)
+    assert (refused.status, refused.output) == (1, "")
+    assert "'user_misspelt' is not an owner of the organization" in refused.errors
