@@ -72,6 +72,10 @@ class Attempt:
     book: Book | None = None
     """The prices by which that was found, at the moment `priced_at`: it is charged by them too."""
     priced_at: datetime | None = None
+    containers: frozenset[str] = frozenset()
+    """Ids of the containers that its answer ran in and that its request does not name."""
+    containers_paid: frozenset[str] = frozenset()
+    """Those of them whose session was paid for by a call before it."""
     budget_window_ids: tuple[int, ...] = ()
     upstream_seconds: float = 0.0
     """Spent waiting for the upstream so far."""

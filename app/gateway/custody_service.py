@@ -1,7 +1,7 @@
 """Whose is what upstreams store: calls that name it go where it is, and what answers name is recorded first."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -109,6 +109,14 @@ class Custody:
             await asyncio.gather(*records)
         except DatabaseUnavailable as error:
             _log.warning("object_not_recorded_yet", upstream=upstream_name, reason=error.reason)
+
+    async def claim_sessions(self, project_id: str, upstream_name: str, container_ids: Iterable[str]) -> set[str]:
+        """Return those of the containers that are paid for; while nobody can know, all of them are new."""
+        try:
+            return await self._ownership.claim_sessions(project_id, upstream_name, container_ids)
+        except DatabaseUnavailable as error:
+            _log.warning("sessions_not_claimed", upstream=upstream_name, reason=error.reason)
+            return set()
 
     def _named(self, upstream_name: str, object_id: str) -> Upstream:
         for upstream in self._directory.upstreams:

@@ -15,7 +15,7 @@ from app.errors import WeirError
 from app.gateway.attempt import Attempt
 from app.gateway.body import json_object
 from app.gateway.relay import bounded_text
-from app.gateway.responses_usage import PENDING, output_tokens, responses_usage, stored_objects
+from app.gateway.responses_usage import PENDING, output_tokens, responses_usage, stored_objects, tools_usage
 from app.gateway.settlement import Settlement
 from app.gateway_settings import Gateway as GatewaySettings
 from app.upstreams.failure import UpstreamFailed
@@ -85,7 +85,8 @@ class FollowUps:
         if usage is not None:
             self._settlement.settle(attempt, "completed", usage, HTTPStatus.OK)
         else:
-            self._settlement.estimate(attempt, "no_usage", output_tokens(response), HTTPStatus.OK)
+            apart = tools_usage(response, attempt.request.tools)
+            self._settlement.estimate(attempt, "no_usage", output_tokens(response), HTTPStatus.OK, apart=apart)
 
     async def _ask(self, attempt: Attempt, response_id: str) -> dict[str, Any] | None:
         """Return the response as it is now, `_GONE` when it is not there any more, None when that cannot be known."""

@@ -30,6 +30,7 @@ def references_of(document: Mapping[str, Any]) -> tuple[str, ...]:
         if _is_looked_up(item) and isinstance(item.get("id"), str):
             found[item["id"]] = None
     found |= dict.fromkeys(_named([document.get(name) for name in ("input", "messages", "tools")]))
+    found |= dict.fromkeys(_named({name: document.get(name) for name in ("audio", "voice")}))
     return (*found, *(each for each in _of_prompt(document) if each not in found))
 
 

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from app.core.clock import monotonic_seconds, utc_now
-from app.core.money import usd_text
+from app.core.money import Nano, usd_text
 from app.errors import (
     Operational,
     UpstreamAnsweredNonsense,
@@ -17,7 +17,7 @@ from app.errors import (
 from app.gateway.answer import Answer
 from app.gateway.attempt import Attempt, CallAttempt
 from app.gateway.body import json_object, says_error
-from app.gateway.operations.operation import Whole
+from app.gateway.operations.operation import Answered, Whole
 from app.gateway.settlement import Settlement
 from app.upstream_errors import UpstreamBusy
 from app.upstreams.answer import UpstreamAnswer
@@ -71,15 +71,21 @@ async def relay_plain(attempt: CallAttempt, answer: UpstreamAnswer, settlement: 
         await settlement.keep(attempt, answered.stored)
         if settlement.postpone(attempt, answered.stored):
             return Answer(answer.status, headers, body)
-    if answered.usage is None:
-        cost = settlement.estimate(attempt, "no_usage", answered.output_tokens, answer.status)
-    elif answered.output_tokens:
-        cost = settlement.measure(attempt, answered, answer.status)
-    else:
-        cost = settlement.settle(attempt, "completed", answered.usage, answer.status)
-    if answered.stored and not answered.is_pending:
-        await settlement.keep(attempt, answered.stored)
+    try:
+        if answered.stored and not answered.is_pending:
+            await settlement.keep(attempt, answered.stored)
+    finally:  # what was used is known, even if the caller leaves meanwhile
+        cost = _settle(attempt, answered, answer.status, settlement)
     return Answer(answer.status, [*headers, (b"x-weir-cost-usd", usd_text(cost).encode())], body)
+
+
+def _settle(attempt: Attempt, answered: Answered, status: int, settlement: Settlement) -> Nano:
+    """Settle with what a whole answer says; return what the call costs so far."""
+    if answered.usage is None:
+        return settlement.estimate(attempt, "no_usage", answered.output_tokens, status, apart=answered.apart)
+    if answered.output_tokens:
+        return settlement.measure(attempt, answered, status)
+    return settlement.settle(attempt, "completed", answered.usage, status)
 
 
 async def read_refusal(attempt: Attempt, answer: UpstreamAnswer) -> Refused:

@@ -55,7 +55,7 @@ class Settlement:
 
         *status*, here and below, is the HTTP status that the caller gets.
         """
-        return self._end(attempt, "settled", outcome, usage, status)
+        return self._end(attempt, "settled", outcome, _with_new_containers(attempt, usage), status)
 
     def estimate(
         self, attempt: Attempt, outcome: Outcome, output_tokens: int, status: int, *, apart: Usage = _NO_USAGE
@@ -84,8 +84,17 @@ class Settlement:
         self._end(attempt, "estimated", "no_usage", usage, status, at_ceiling=True)
 
     async def keep(self, attempt: Attempt, stored: Sequence[StoredObject]) -> None:
-        """Have it written whose *stored* is before the caller of *attempt* sees its ids."""
-        await self.custody.keep(attempt.project_id, attempt.target.upstream.name, stored)
+        """Have it written whose *stored* is before the caller of *attempt* sees its ids.
+
+        Called before *attempt* ends, as it also finds out which of its containers are to be paid for.
+        """
+        project_id, upstream_name = attempt.project_id, attempt.target.upstream.name
+        known = attempt.request.tools.containers | attempt.containers
+        containers = {each.id for each in stored if each.kind == "container"} - known
+        if containers:
+            attempt.containers |= containers
+            attempt.containers_paid |= await self.custody.claim_sessions(project_id, upstream_name, containers)
+        await self.custody.keep(project_id, upstream_name, stored)
 
     def postpone_with(self, postpone: Postpone) -> None:
         """Let *postpone* take over attempts with which their upstreams go on after their answers."""
@@ -202,6 +211,14 @@ class Settlement:
         # Of an answer that said nothing of it, the tier is what was asked for.
         tier = attempt.service_tier or (attempt.request.service_tier if is_estimate else None)
         return self._prices.charge(models, tier, usage, attempt.priced_at or attempt.started_at, attempt.book)
+
+
+def _with_new_containers(attempt: Attempt, usage: Usage) -> Usage:
+    """Return *usage* with the sessions of those containers alone that nobody has paid for; each costs the same."""
+    if not attempt.containers_paid:
+        return usage
+    new, all_ = len(attempt.containers) - len(attempt.containers_paid), len(attempt.containers)
+    return usage._replace(code_interpreter_sessions=-(-usage.code_interpreter_sessions * new // all_))
 
 
 def _flags(attempt: Attempt, charge: Charge) -> tuple[str, ...]:

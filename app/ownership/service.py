@@ -25,8 +25,12 @@ _PATIENCE_SECONDS: Final = 5.0
 """How long an answer waits for the database to know whose it is."""
 _PURGE_SECONDS: Final = 3_600.0
 _PURGE_ROWS: Final = 500
-_PASSING: Final = ("response", "chat.completion", "item")
+_PASSING: Final = ("response", "chat.completion", "item", "session")
 """Kinds that upstreams delete by themselves after a while."""
+_SESSION_MINUTES: Final = 20
+"""What the price of a session of a container is for."""
+_SESSION_ID: Final = "{}#session"
+"""A container and its session are two rows: to know whose one is does not mean that it was paid for."""
 
 
 class OwnershipService:
@@ -78,6 +82,22 @@ class OwnershipService:
         if not self.isolates:
             return set(object_ids)
         return set(await self.find_all(project_id, list(object_ids)))
+
+    async def claim_sessions(self, project_id: str, upstream_name: str, container_ids: Iterable[str]) -> set[str]:
+        """Return those of the containers whose session *project_id* pays for already; the others' begin now.
+
+        Whoever claims must charge for all but what is returned. Raises DatabaseUnavailable, after five seconds at most.
+        """
+        containers = {_SESSION_ID.format(each): each for each in container_ids}
+        possible = [each for each in containers if is_object_id(each)]
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS), self._db.hot_connection() as connection:
+                paid = await repository.claim_sessions(
+                    connection, project_id, upstream_name, possible, _SESSION_MINUTES
+                )
+        except TimeoutError:
+            raise DatabaseUnavailable("the sessions of containers could not be read in time") from None
+        return {containers[each] for each in paid}
 
     async def places(self, project_id: str, kind: str) -> set[str]:
         """Return the names of the upstreams that have objects of *kind* of the project; raises DatabaseUnavailable."""

@@ -37,7 +37,11 @@ async def answer_speech(delivery: Delivery, document: Document, model: str) -> E
     """Answer with noise as long as the input takes to be said, whole or in events."""
     call, script = delivery.exchange.call, delivery.script
     text = read_text(document, "input")
-    read_text(document, "voice")
+    voice = document.get("voice")
+    if isinstance(voice, dict):  # one of the account's own
+        read_text(voice, "id", within="voice.")
+    else:
+        read_text(document, "voice")
     sound = document.get("response_format") or "mp3"
     if sound not in _SOUNDS:
         raise invalid_value("response_format", f"Invalid value: '{sound}'. Supported values are: {', '.join(_SOUNDS)}.")

@@ -12,13 +12,14 @@ from openai import AsyncOpenAI
 
 from tests.fixtures.canned import CHUNKED, CannedUpstream, chunk
 from tests.fixtures.waiting import until
-from tests.fixtures.weir import RunningWeir
+from tests.fixtures.weir import RunningWeir, run_weir
 from tests.gateway.test_budgeted import make_budget, sent, window
 from tests.simulator.wire import Wire
 
 PATH = "/v1/responses"
 HELLO: dict[str, Any] = {"model": "gpt-4o-mini", "input": "Say hello."}
 SEARCH: list[Any] = [{"type": "web_search"}]
+CODE: list[Any] = [{"type": "code_interpreter", "container": {"type": "auto"}}]
 NANO = 1_000_000_000
 
 
@@ -94,6 +95,88 @@ async def test_a_container_that_the_input_repeats_is_not_charged_again(
     assert orjson.loads(first["other_units"]) == {"code_interpreter_sessions": 1}
     assert second["other_units"] is None
     assert first["cost_nano"] - second["cost_nano"] == 30_000_000
+
+
+def ran_in(*containers: str) -> dict[str, Any]:
+    """Return a response whose code ran in *containers*."""
+    output = [{"type": "code_interpreter_call", "id": f"ci_{each}", "container_id": each} for each in containers]
+    usage = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
+    answer = {"id": "resp_1", "object": "response", "status": "completed", "model": HELLO["model"], "usage": usage}
+    return {**answer, "output": output}
+
+
+async def sessions(weir: RunningWeir) -> list[int]:
+    """Return how many sessions of containers each call was charged."""
+    others = [orjson.loads(entry["other_units"] or "{}") for entry in await weir.entries()]
+    return [units.get("code_interpreter_sessions", 0) for units in others]
+
+
+async def age_sessions(weir: RunningWeir) -> None:
+    await weir.sql("UPDATE owned_objects SET created_at = created_at - interval '21 minutes'")
+
+
+async def test_a_container_that_is_used_again_is_not_charged_again(
+    canned_weir: RunningWeir, canned: CannedUpstream
+) -> None:
+    canned.answers_json(ran_in("cntr_a"))
+    for _ in range(2):
+        await respond(canned_weir, tools=CODE)
+    canned.answers_json(ran_in("cntr_a", "cntr_b"))
+    tools = [{"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "4g"}}]
+    await respond(canned_weir, tools=tools)
+    async with run_weir(canned_weir.settings, canned_weir.simulator) as other:
+        other.api_key = canned_weir.api_key
+        await respond(other, tools=CODE)
+
+    assert await sessions(canned_weir) == [1, 0, 4, 0]
+
+
+async def test_a_container_is_charged_again_when_its_session_is_over(
+    canned_weir: RunningWeir, canned: CannedUpstream
+) -> None:
+    canned.answers_json(ran_in("cntr_a"))
+    await respond(canned_weir, tools=CODE)
+    await age_sessions(canned_weir)
+    for _ in range(2):
+        await respond(canned_weir, tools=CODE)
+
+    assert await sessions(canned_weir) == [1, 1, 0]
+
+
+async def test_to_look_at_a_response_pays_for_no_container(canned_weir: RunningWeir, canned: CannedUpstream) -> None:
+    canned.answers_json({**ran_in(), "status": "queued", "usage": None})
+    await respond(canned_weir, tools=CODE, background=True)
+    canned.answers_json(ran_in("cntr_a"))
+    async with canned_weir.openai() as client:
+        await client.responses.retrieve("resp_1")
+
+    async def is_settled() -> bool:
+        return len(await canned_weir.entries()) == 1
+
+    await until(is_settled)
+    assert await sessions(canned_weir) == [1]
+
+
+async def test_in_a_stream_a_container_is_paid_for_once(canned_weir: RunningWeir, canned: CannedUpstream) -> None:
+    last = {"type": "response.completed", "sequence_number": 1, "response": ran_in("cntr_a")}
+    canned.answers(CHUNKED, chunk(b"event: response.completed\ndata: " + orjson.dumps(last) + b"\n\n"), chunk(b""))
+    async with canned_weir.openai() as client:
+        for _ in range(2):
+            async for _event in await streamed(client, tools=CODE):
+                pass
+
+    assert await sessions(canned_weir) == [1, 0]
+
+
+async def test_containers_are_paid_for_where_nothing_else_is_known(
+    canned_weir: RunningWeir, canned: CannedUpstream
+) -> None:
+    canned.answers_json({**ran_in("cntr_a"), "usage": None})
+    await respond(canned_weir, tools=CODE)
+
+    [entry] = await canned_weir.entries()
+    assert entry["ending"] == "estimated"
+    assert await sessions(canned_weir) == [1]
 
 
 async def test_as_many_pass_at_once_as_the_budget_is_for(weir: RunningWeir, client: AsyncOpenAI) -> None:

@@ -50,8 +50,9 @@ async def test_an_answer_that_was_paid_for_is_not_held_back_for_ever(away: Owner
     with capture_logs() as logs:
         await custody.keep("proj_a", "openai", [StoredObject("resp_1", "response")])
         await custody.forget("proj_a", "resp_1")
+        assert await custody.claim_sessions("proj_a", "openai", ["cntr_1"]) == set()
     events = [line["event"] for line in logs if line["event"] != "dependency_lost"]
-    assert events == ["object_not_recorded_yet", "object_not_forgotten"]
+    assert events == ["object_not_recorded_yet", "object_not_forgotten", "sessions_not_claimed"]
 
 
 async def test_the_purge_waits_for_the_database(away: OwnershipService, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,27 @@ async def test_chat_messages_cannot_name_another_projects_file(
         await theirs.post("/chat/completions", content=twice, cast_to=object)
 
 
+async def test_no_other_project_speaks_with_a_voice(weir: RunningWeir, ours: AsyncOpenAI, theirs: AsyncOpenAI) -> None:
+    await weir.wiring.tenants.ownership.record(DEFAULT_PROJECT_ID, "voice_1", "audio.voice", "openai")
+    voice: Any = {"id": "voice_1"}
+    sound: Any = {"modalities": ["text", "audio"], "audio": {"voice": voice, "format": "wav"}}
+    say: Any = {"model": "gpt-4o-mini-tts", "input": "Hello."}
+    assert (await ours.audio.speech.create(**say, voice=voice)).read()
+    assert (await ours.chat.completions.create(model=MODEL, messages=HELLO, **sound)).choices
+    arrived = len(weir.arrivals)
+    for refused in (
+        theirs.audio.speech.create(**say, voice=voice),
+        theirs.chat.completions.create(model=MODEL, messages=HELLO, **sound),
+    ):
+        with pytest.raises(openai.NotFoundError, match="voice_1"):
+            await refused
+    twice = b'{"model":"tts-1","input":"x","voice":{"id":"voice_1","id":"alloy"}}'
+    with pytest.raises(openai.BadRequestError, match="more than once"):
+        await theirs.post("/audio/speech", content=twice, cast_to=object)
+    assert (await theirs.audio.speech.create(**say, voice="alloy")).read()
+    assert len(weir.arrivals) == arrived + 1
+
+
 async def test_a_response_and_its_items_are_recorded_by_the_time_that_their_ids_are_seen(
     weir: RunningWeir, ours: AsyncOpenAI
 ) -> None:

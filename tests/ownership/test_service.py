@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.core.db import Database
+from app.core.db import Database, DatabaseUnavailable
 from app.core.health import Dependency
 from app.gateway_settings import Gateway
+from app.ownership import service
 from app.ownership.owned import Owned
 from app.ownership.service import OwnershipService
 from app.ownership_errors import ObjectNotFound
@@ -57,6 +58,28 @@ async def test_an_object_keeps_its_first_owner(ownership: OwnershipService) -> N
 
     assert await ownership.owned("proj_a", ["file-1"]) == {"file-1"}
     assert await ownership.owned("proj_b", ["file-1"]) == set()
+
+
+async def test_a_session_is_paid_for_by_its_own_project(ownership: OwnershipService) -> None:
+    await ownership.record("proj_a", "cntr_1", "container", "openai")
+    for paid in (set(), {"cntr_1"}):
+        assert await ownership.claim_sessions("proj_a", "openai", ["cntr_1"]) == paid
+
+    assert await ownership.claim_sessions("proj_a", "openai", ["cntr_1", "cntr_2", "not one"]) == {"cntr_1"}
+    assert await ownership.claim_sessions("proj_a", "another", ["cntr_1"]) == set()
+    for _ in range(2):  # it has the id of another's, and is paid for whenever it is met
+        assert await ownership.claim_sessions("proj_b", "openai", ["cntr_1"]) == set()
+
+
+async def test_a_session_that_somebody_else_is_writing_is_not_waited_for_for_ever(
+    db: Database, ownership: OwnershipService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_PATIENCE_SECONDS", 0.05)
+    async with db.hot_connection() as other, other.transaction():
+        await other.execute("LOCK TABLE owned_objects")
+        with pytest.raises(DatabaseUnavailable) as raised:
+            await ownership.claim_sessions("proj_a", "openai", ["cntr_1"])
+    assert raised.value.reason == "the sessions of containers could not be read in time"
 
 
 async def test_two_upstreams_may_give_the_same_id_to_two_projects(ownership: OwnershipService) -> None:

@@ -33,7 +33,7 @@ async def test_the_same_text_is_said_alike_and_counted(client: AsyncOpenAI, simu
     assert len(first.content) == 24 * 400
 
 
-@pytest.mark.parametrize("changes", [{"input": None}, {"voice": 5}, {"response_format": "gif"}])
+@pytest.mark.parametrize("changes", [{"input": None}, {"voice": 5}, {"voice": {}}, {"response_format": "gif"}])
 async def test_a_speech_that_cannot_be_is_refused(client: AsyncOpenAI, changes: dict[str, Any]) -> None:
     with pytest.raises(openai.BadRequestError):
         await client.audio.speech.create(**{**SAY, **changes})

@@ -119,8 +119,8 @@ class ChatCompletions(Operation):
 
 
 def _references(document: dict[str, Any], body: bytes) -> tuple[str, ...]:
-    """Return the ids of files in the messages; hardly any request has some."""
-    if b'"file_id"' not in body and not may_hide_names(body):
+    """Return the ids of files in the messages, and of a voice; hardly any request has some."""
+    if b'"file_id"' not in body and b'"voice"' not in body and not may_hide_names(body):
         return ()
     refuse_repeated(body)
     return references_of(document)

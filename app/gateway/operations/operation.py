@@ -7,7 +7,7 @@ billed without being one, such as a response in a realtime session, is only `Cha
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import orjson
 
@@ -17,6 +17,8 @@ from app.gateway.splice import replace_member
 from app.gateway.stream import EventStream, StoredObject
 from app.prices.service import Bound
 from app.prices.usage import Usage
+
+_NOTHING: Final = Usage()
 
 
 @dataclass(slots=True)
@@ -74,6 +76,8 @@ class Answered:
     """About how many it has generated that `usage` does not tell of, by our own count."""
     stored: tuple[StoredObject, ...] = ()
     """What the upstream stores from now on."""
+    apart: Usage = _NOTHING
+    """Without `usage`, what was found that is paid for apart."""
     is_pending: bool = False
     """The upstream goes on working, and says later what that used."""
 

@@ -26,7 +26,14 @@ from app.gateway.responses_bound import (
     hosted_tools,
     responses_bound,
 )
-from app.gateway.responses_usage import PENDING, named_tools, output_tokens, responses_usage, stored_objects
+from app.gateway.responses_usage import (
+    PENDING,
+    named_tools,
+    output_tokens,
+    responses_usage,
+    stored_objects,
+    tools_usage,
+)
 from app.gateway.splice import replace_member
 from app.gateway.usage import input_tokens
 from app.prices.service import Bound
@@ -115,6 +122,7 @@ class Responses(Operation):
             response.get("service_tier"),
             output_tokens(response) if usage is None else 0,
             stored=stored_objects(response, stores=whole.request.stores),
+            apart=tools_usage(response, whole.request.tools),
             is_pending=whole.request.is_background and usage is None and response.get("status") in PENDING,
         )
 

@@ -12,12 +12,13 @@ import orjson
 from app.gateway.audio_usage import speech_usage
 from app.gateway.body import optional, read_model, read_object, refuse_ambiguous, required
 from app.gateway.operations.operation import Answered, MeteredRequest, Unread, Whole
+from app.gateway.references import references_of, refuse_repeated
 from app.gateway.stream import EventStream
 from app.gateway.usage import text_tokens
 from app.prices.service import Bound
 from app.prices.usage import Usage
 
-_METERED: Final = frozenset({"input", "instructions", "model", "response_format", "stream_format"})
+_METERED: Final = frozenset({"input", "instructions", "model", "response_format", "stream_format", "voice"})
 _TOKENS_PER_SECOND: Final = 21
 """Of sound: a minute of gpt-4o-mini-tts costs about $0.015, a million tokens $12."""
 _TOKENS_PER_CHARACTER: Final = 2
@@ -44,6 +45,8 @@ class Speech(Unread):
         for name in ("instructions", "response_format", "stream_format"):
             optional(document, name, str)
         refuse_ambiguous(body, document, _METERED)
+        if isinstance(document.get("voice"), dict):
+            refuse_repeated(body)
         bound = Bound(
             input_tokens=len(body) + _FRAME_TOKENS,
             output_tokens=_TOKENS_PER_CHARACTER_MAX * len(text) + _FRAME_TOKENS,
@@ -57,6 +60,7 @@ class Speech(Unread):
             input_tokens=text_tokens(text.encode()) + text_tokens((document.get("instructions") or "").encode()),
             streamed=document.get("stream_format") == "sse",
             output_tokens_expected=_TOKENS_PER_CHARACTER * len(text),
+            references=references_of(document),
         )
 
     def answered(self, whole: Whole) -> Answered | None:  # noqa: ARG002

@@ -57,6 +57,7 @@ def test_what_cannot_be_read_is_refused_by_name(changes: dict[str, Any], error: 
 def test_new_formats_and_voices_pass() -> None:
     request = read(voice={"id": "voice_123"}, response_format="new", speed=2, anything=[1])
     assert not request.streamed
+    assert request.references == ("voice_123",)
     assert SPEECH.measured(request, 8_000).output_tokens == 21
     assert SPEECH.measured(read(response_format="pcm"), 48_000).output_tokens == 21
 
