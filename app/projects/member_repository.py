@@ -25,10 +25,10 @@ async def list_roles(tx: AsyncConnection, user_id: str) -> dict[str, Role]:
     return {row.project_id: row.role if row.archived_at is None else "viewer" for row in rows}
 
 
-async def find_member(tx: AsyncConnection, project_id: str, user_id: str) -> MemberRecord | None:
-    """Return what a person is in a project."""
+async def find_member(tx: AsyncConnection, project_id: str, user_id: str, *, lock: bool = False) -> MemberRecord | None:
+    """Return what a person is in a project; with *lock*, nobody else changes that until the transaction ends."""
     query = select(*_MEMBER).where(ProjectMember.project_id == project_id, ProjectMember.user_id == user_id)
-    row = (await tx.execute(query)).one_or_none()
+    row = (await tx.execute(query.with_for_update() if lock else query)).one_or_none()
     return None if row is None else MemberRecord(*row)
 
 

@@ -107,7 +107,7 @@ class MemberService:
     async def assign(self, tx: Transaction, user_id: str, roles: Mapping[str, Role | None]) -> None:
         """Make of a person what *roles* say, in each project, None for nobody, as a part of *tx*; all must be open."""
         for project_id, role in roles.items():
-            member = await repository.find_member(tx, project_id, user_id)
+            member = await repository.find_member(tx, project_id, user_id, lock=True)
             if role is None:
                 await self._remove(tx, user_id, project_id)
             elif member is None:
@@ -122,7 +122,7 @@ class MemberService:
         """
         async with self._db.transaction() as tx:
             await self._projects.require_open(tx, project_id)
-            member = await self._get(tx, project_id, user_id)
+            member = await self._get(tx, project_id, user_id, lock=True)
             require_meant(if_match, member)
             await self._update(tx, project_id, user_id, role)
         self.forget(user_id)
@@ -135,7 +135,7 @@ class MemberService:
         """
         async with self._db.transaction() as tx:
             await self._projects.require(tx, project_id)
-            require_meant(if_match, await self._get(tx, project_id, user_id))
+            require_meant(if_match, await self._get(tx, project_id, user_id, lock=True))
             await self._remove(tx, user_id, project_id)
         self.forget(user_id)
 
@@ -152,8 +152,8 @@ class MemberService:
         for left in await repository.delete_member(tx, user_id, project_id):
             await record(tx, "user.deleted", user_id, project_id=left)
 
-    async def _get(self, tx: Transaction, project_id: str, user_id: str) -> MemberRecord:
-        member = await repository.find_member(tx, project_id, user_id)
+    async def _get(self, tx: Transaction, project_id: str, user_id: str, *, lock: bool = False) -> MemberRecord:
+        member = await repository.find_member(tx, project_id, user_id, lock=lock)
         if member is None:
             raise NotFound(f"There is nobody with the id '{user_id}' in this project.", param="user_id")
         return member

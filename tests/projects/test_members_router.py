@@ -1,5 +1,6 @@
 """The people of a project in OpenAI's own shape, through its SDK, and what is remembered of them."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -42,6 +43,23 @@ async def test_a_person_comes_into_a_project_changes_role_and_leaves(weir: Runni
     )
     ours = [(row["event"], row["resource_id"]) for row in rows if row["event"].startswith("user.")]
     assert ours == [(event, ada.id) for event in ("user.added", "user.updated", "user.deleted")]
+
+
+async def test_who_is_taken_out_meanwhile_gets_no_other_role(weir: RunningWeir, users: Any) -> None:
+    ada = await sign_in(weir, "Ada")
+    await users.create(DEFAULT_PROJECT_ID, user_id=ada.id, role="member")
+
+    async def is_awaited() -> bool:
+        return bool(await weir.sql("SELECT 1 FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"))
+
+    async with weir._connection() as other:
+        async with other.transaction():
+            await other.execute("DELETE FROM project_members WHERE user_id = $1", ada.id)
+            changing = asyncio.create_task(users.update(ada.id, project_id=DEFAULT_PROJECT_ID, role="owner"))
+            await until(is_awaited)
+        with pytest.raises(NotFoundError):
+            await changing
+    assert await weir.sql("SELECT 1 FROM audit_entries WHERE event = 'user.updated'") == []
 
 
 async def test_a_person_may_be_named_by_address_however_it_is_written(weir: RunningWeir, users: Any) -> None:
