@@ -311,10 +311,10 @@ async def test_an_expiry_is_set_and_taken_away(weir: RunningWeir, admin: httpx.A
     assert (await admin.patch(path, json={"expires_in_seconds": None})).json()["expires_at"] is None
 
 
-async def test_every_change_of_a_key_is_in_force_in_another_process_within_a_second(
+async def test_every_change_of_a_key_is_told_to_other_processes(
     weir: RunningWeir, start_weir: StartWeir, admin: httpx.AsyncClient, ada: SignedIn
 ) -> None:
-    other = await start_weir({})
+    other = await start_weir({"keys.cache_seconds": 3_600})  # in which it does not look by itself
     made = await make(admin, user_id=ada.id)
     path = f"{KEYS}/{made['id']}"
     async with other.http(made["value"]) as there:
@@ -323,8 +323,7 @@ async def test_every_change_of_a_key_is_in_force_in_another_process_within_a_sec
             async def does() -> bool:
                 return (await there.get("/v1/models")).status_code == status
 
-            async with asyncio.timeout(1):
-                await until(does)
+            await until(does)
 
         await answers(200)
         for change, status in (
