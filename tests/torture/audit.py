@@ -108,7 +108,8 @@ def _check_rows(charge: Charge, verdict: Verdict) -> None:
         verdict.find("no call is charged twice", f"{row.request_id}: its entry {row.id} has {len(shape)} rows")
     elif len(shape) == 1 and shape[0][0]:
         verdict.find("entries explain themselves", f"{row.request_id}: a correction of nothing")
-    if charge.call is None and row.ending not in _UNKNOWN_ENDINGS:
+    is_taken_back = row.ending == "released" and len(shape) > 1 and charge.cost_nano == 0  # it had not been sent
+    if charge.call is None and row.ending not in _UNKNOWN_ENDINGS and not is_taken_back:
         verdict.find("no call is made up", f"{row.request_id}: {row.ending}, but the simulator never saw it")
     if unknown := charge.flags - {"orphaned", "correction", "overrun", "withheld"}:
         verdict.find("entries explain themselves", f"{row.request_id}: flagged {sorted(unknown)}")

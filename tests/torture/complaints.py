@@ -11,6 +11,7 @@ _STATUS_OF_CODE = {
     "insufficient_quota": 429,
     "budget_reserved": 429,
     "service_unavailable": 503,
+    "upstream_unavailable": 503,
     "upstream_unreachable": 502,
     "upstream_invalid_response": 502,
     "upstream_authentication_failed": 502,
@@ -18,7 +19,8 @@ _STATUS_OF_CODE = {
     "idempotency_key_in_use": 409,
 }
 """Every error that Weir may answer in a run."""
-_NEVER_SENT = frozenset({"insufficient_quota", "budget_reserved", "service_unavailable", "idempotency_key_in_use"})
+_UNAVAILABLE = frozenset({"service_unavailable", "upstream_unavailable"})
+_NEVER_SENT = _UNAVAILABLE | {"insufficient_quota", "budget_reserved", "idempotency_key_in_use"}
 _RETRIED = frozenset({"budget_reserved", "idempotency_key_in_use"})
 
 
@@ -55,7 +57,7 @@ def _of_the_answer(seen: Seen) -> Iterator[tuple[str, str]]:
         yield "a held budget says that trying again helps", f"x-should-retry: {headers.get('x-should-retry')}"
     if seen.code in _RETRIED and not headers.get("retry-after-ms", "").isdigit():
         yield "who is to try again is told when", f"{seen.code}: {headers}"
-    if seen.code == "service_unavailable" and "retry-after" not in headers:
+    if seen.code in _UNAVAILABLE and "retry-after" not in headers:
         yield "an unavailable Weir says when to try again", f"{headers}"
 
 

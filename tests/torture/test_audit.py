@@ -74,6 +74,12 @@ def test_honest_books_are_found_honest() -> None:
     assert (verdict.lost, verdict.doubled, verdict.over_nano) == (0, 0, 0)
 
 
+def test_what_was_never_sent_may_be_taken_back() -> None:
+    evidence = books()
+    take_back_what_was_not_sent(evidence)
+    assert audit(evidence).findings == []
+
+
 def lose_a_call(evidence: Evidence) -> None:
     evidence.served.append(_served("req-4"))
 
@@ -102,6 +108,17 @@ def correct_twice(evidence: Evidence) -> None:
 
 def correct_nothing(evidence: Evidence) -> None:
     _change(evidence, 0, flags=("correction",))
+
+
+def take_back_what_was_not_sent(evidence: Evidence, cost_nano: int = -500_000) -> None:
+    """A process that was taken for dead wakes up before it has sent anything."""
+    orphan = _row("req-7", ending="orphaned", outcome="process_died", flags=("orphaned",), cost_nano=500_000)
+    evidence.rows += [orphan, orphan._replace(ending="released", flags=("correction",), cost_nano=cost_nano)]
+    _spend(evidence, 500_000 + cost_nano)
+
+
+def take_back_a_part(evidence: Evidence) -> None:
+    take_back_what_was_not_sent(evidence, -499_999)
 
 
 def make_up_a_call(evidence: Evidence) -> None:
@@ -201,6 +218,7 @@ def remember_the_dead(evidence: Evidence) -> None:
         (correct_twice, "no call is charged twice"),
         (correct_nothing, "entries explain themselves"),
         (make_up_a_call, "no call is made up"),
+        (take_back_a_part, "no call is made up"),
         (charge_too_little, "a known cost is exact"),
         (charge_too_much, "a known cost is exact"),
         (charge_an_orphan_less, "orphans cost their ceiling"),
@@ -270,6 +288,8 @@ ANSWERED = books().seen[0]
         (replace(ANSWERED, status=409, code="idempotency_key_in_use"), "who is to try again is told when"),
         (replace(ANSWERED, is_replayed=True), "a repeated answer costs nothing"),
         (replace(ANSWERED, status=503, code="service_unavailable"), "an unavailable Weir says when to try again"),
+        (replace(ANSWERED, status=503, code="upstream_unavailable"), "an unavailable Weir says when to try again"),
+        (replace(ANSWERED, status=503, code="upstream_unavailable"), "a call that is refused is not sent"),
         (replace(ANSWERED, status=429, code="budget_reserved"), "a call that is refused is not sent"),
         (replace(ANSWERED, status=429, code="insufficient_quota"), "a call that is refused is not charged"),
     ],
