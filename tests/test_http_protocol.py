@@ -32,6 +32,18 @@ def answering(*headers: tuple[bytes, bytes], status: int = 200, body: bytes = b"
     return app
 
 
+def in_pieces(framing: Headers) -> ASGIApp:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": framing})
+        for piece in (b"one", b"", b"three"):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
+        with contextlib.suppress(RuntimeError):  # uvicorn's, for what comes behind the end
+            await send({"type": "http.response.body", "body": b"more", "more_body": True})
+
+    return app
+
+
 def serving(app: ASGIApp, protocol: Any = HttpProtocol, **options: Any) -> AbstractAsyncContextManager[int]:
     off = dict.fromkeys(("access_log", "server_header", "date_header", "proxy_headers"), False)
     return serving_asgi(app, http=protocol, **{"headers": [("X-Default", "1")], **off, **options})
@@ -87,14 +99,7 @@ async def test_usual_answers_are_what_they_are_expected_to_be() -> None:
 
 @pytest.mark.parametrize("framing", [[], [(b"content-length", b"8")], [(b"transfer-encoding", b"chunked")]])
 async def test_a_body_in_pieces_is_framed_as_uvicorn_frames_it(framing: Headers) -> None:
-    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": framing})
-        for piece in (b"one", b"", b"three"):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body"})
-        with contextlib.suppress(RuntimeError):  # uvicorn's, for what comes behind the end
-            await send({"type": "http.response.body", "body": b"more", "more_body": True})
-
+    app = in_pieces(framing)
     got, _ = await said_by_both((app, GET + LAST), (app, GET.replace(b"GET", b"HEAD") + LAST))
     body = b"onethree" if framing and framing[0][0] == b"content-length" else b"3\r\none\r\n5\r\nthree\r\n0\r\n\r\n"
     assert got.count(b"\r\n\r\n" + body) == 2
@@ -140,13 +145,7 @@ async def test_connections_are_closed_when_uvicorn_closes_them() -> None:
 
 @pytest.mark.parametrize("framing", [[], [(b"transfer-encoding", b"chunked")], [(b"content-length", b"8")]])
 async def test_who_speaks_http_1_0_gets_no_chunks(framing: Headers) -> None:
-    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": framing})
-        for piece in (b"one", b"", b"three"):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body"})
-
-    async with serving(app) as port:
+    async with serving(in_pieces(framing)) as port:
         head, _, body = (await said(port, OLD)).partition(b"\r\n\r\n")
         of_head = await said(port, OLD.replace(b"GET", b"HEAD"))
     assert body == b"onethree"

@@ -23,6 +23,10 @@ class Inbound:
     def __post_init__(self) -> None:
         self.fields = HeaderFields(self.headers)
 
+    def target(self, path: str) -> str:
+        """Return *path* with the query that the call came with."""
+        return f"{path}?{self.query}" if self.query else path
+
     def values(self, name: str) -> list[str]:
         """Return every value of one header."""
         if self.fields.get(name) is None:

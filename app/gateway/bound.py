@@ -11,7 +11,7 @@ import orjson
 
 from app.gateway.usage import objects
 from app.prices.service import Bound
-from app.prices.usage import Usage
+from app.prices.usage import NO_USAGE, Usage
 
 IMAGE_TOKENS_MAX: Final = 50_000
 """Above what any model takes an image for, whatever its size: gpt-4o-mini counts up to 2,833 and 8 times 5,667."""
@@ -27,7 +27,6 @@ _SCALAR_TOKENS: Final = 24
 _ALLOWED_IN_PARTS: Final = frozenset({"type", "prompt_cache_breakpoint", "cache_control"})
 _MEDIA: Final = frozenset({"image_url", "input_audio"})
 CACHE_TTL_DEFAULT: Final = "30m"
-_NOTHING: Final = Usage()
 
 
 @dataclass(slots=True)
@@ -58,7 +57,7 @@ def chat_bound(document: Mapping[str, Any], body: bytes) -> Bound:
         output_tokens=max(document.get("max_completion_tokens") or 0, document.get("max_tokens") or 0) or None,
         choices=choices,
         predicted_tokens=_predicted(document.get("prediction"), body),
-        units=Usage(web_searches=choices) if searches else _NOTHING,
+        units=Usage(web_searches=choices) if searches else NO_USAGE,
         fills_context=searches or media.is_unknown,
         hears=media.hears,
         sees=media.images > 0 or media.is_unknown,

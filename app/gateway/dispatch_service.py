@@ -133,7 +133,7 @@ class Dispatcher:
         sent_seconds = monotonic_seconds()
         sending = self._upstreams.call(
             attempt.target,
-            attempt.operation.path + (inbound.query and f"?{inbound.query}"),
+            inbound.target(attempt.operation.path),
             headers=inbound.headers,
             context=attempt.context,
             body=attempt.body,

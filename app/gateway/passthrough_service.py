@@ -17,7 +17,7 @@ from app.gateway.attempt import Attempt
 from app.gateway.body import json_object, read_object
 from app.gateway.limit_demand import demand_of, shows
 from app.gateway.operations.operation import Answered
-from app.gateway.operations.passed_on import NOTHING, PassedOn
+from app.gateway.operations.passed_on import PassedOn
 from app.gateway.passthrough import Named, PassedPath, named_in, refuse_search
 from app.gateway.passthrough_form import FormWatch, names_nothing, refuse_unreadable
 from app.gateway.passthrough_pages import FilteredList
@@ -29,6 +29,7 @@ from app.keys.caller import Caller
 from app.limits.payer import payer_of
 from app.observability.context import CallContext
 from app.prices.service import PriceService
+from app.prices.usage import NO_USAGE
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.body import Body
 from app.upstreams.directory import Directory
@@ -236,7 +237,7 @@ class PassthroughService:
 
     def _settled(self, attempt: Attempt, answer: UpstreamAnswer, body: bytes) -> Answer:
         attempt.first_byte_seconds = attempt.upstream_seconds
-        cost = self._parts.settlement.settle(attempt, "completed", NOTHING, answer.status)
+        cost = self._parts.settlement.settle(attempt, "completed", NO_USAGE, answer.status)
         headers = [*to_caller(answer.raw_headers), (b"x-weir-cost-usd", usd_text(cost).encode())]
         return Answer(answer.status, headers, body)
 
@@ -260,7 +261,7 @@ async def _looked_at(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _nothing(_: int) -> Answered:
-    return Answered(NOTHING)
+    return Answered(NO_USAGE)
 
 
 def _is_json(answer: UpstreamAnswer) -> bool:

@@ -60,7 +60,7 @@ class GatewayService:
         if request.references:
             plan = await self._dispatcher.narrow(caller.paying_project_id, plan, request)
         record = None
-        asked = operation.path + (inbound.query and f"?{inbound.query}")
+        asked = inbound.target(operation.path)
         claim = read_key(inbound.values("idempotency-key"), caller.key_id, asked, request.identity)
         if claim is not None:
             kept = await self._reservations.find_kept(claim)

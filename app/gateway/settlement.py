@@ -16,9 +16,8 @@ from app.gateway.stream import StoredObject
 from app.ledger.entries import Ending, Entry, Outcome
 from app.limits.service import LimitService
 from app.prices.service import Charge, PriceService
-from app.prices.usage import Usage
+from app.prices.usage import NO_USAGE, Usage
 
-_NO_USAGE: Final = Usage()
 _NOTHING: Final = Nano(0)
 _FREE: Final = Charge(_NOTHING, None, ())
 _WHOLE: Final = ("completed", "no_usage")
@@ -58,7 +57,7 @@ class Settlement:
         return self._end(attempt, "settled", outcome, _with_new_containers(attempt, usage), status)
 
     def estimate(
-        self, attempt: Attempt, outcome: Outcome, output_tokens: int, status: int, *, apart: Usage = _NO_USAGE
+        self, attempt: Attempt, outcome: Outcome, output_tokens: int, status: int, *, apart: Usage = NO_USAGE
     ) -> Nano:
         """End *attempt* without a report, by what its request uses and *output_tokens*, which Weir counted.
 
@@ -72,7 +71,7 @@ class Settlement:
 
         What is only estimated of it makes it an estimate, unless that part of it is for free.
         """
-        known = answered.usage or _NO_USAGE
+        known = answered.usage or NO_USAGE
         likely = self._estimated(attempt, answered.output_tokens)
         if self._charge(attempt, likely, is_estimate=True).cost > self._charge(attempt, known).cost:
             return self._end(attempt, "estimated", "no_usage", likely, status)
@@ -112,12 +111,12 @@ class Settlement:
 
     def release(self, attempt: Attempt, status: int) -> None:
         """End *attempt* for nothing: the upstream refused it."""
-        self._end(attempt, "released", "upstream_refused", _NO_USAGE, status)
+        self._end(attempt, "released", "upstream_refused", NO_USAGE, status)
 
     def cancel(self, attempt: Attempt) -> None:
         """End *attempt* without an entry: nothing was sent."""
         self._mark(attempt)
-        self._limits.adjust(attempt.lease, used(_NO_USAGE))
+        self._limits.adjust(attempt.lease, used(NO_USAGE))
         attempt.settled = self._budgets.release(attempt.id)
 
     def _mark(self, attempt: Attempt) -> None:
@@ -177,7 +176,7 @@ class Settlement:
         _note(attempt, outcome, usage, charge.cost)
         return attempt.context.cost_nano or _NOTHING
 
-    def _estimated(self, attempt: Attempt, output_tokens: int, apart: Usage = _NO_USAGE) -> Usage:
+    def _estimated(self, attempt: Attempt, output_tokens: int, apart: Usage = NO_USAGE) -> Usage:
         usage = apart
         if not apart.input_tokens:
             usage = Usage._make(map(add, attempt.operation.estimated(attempt.request), apart))
@@ -217,8 +216,9 @@ def _with_new_containers(attempt: Attempt, usage: Usage) -> Usage:
     """Return *usage* with the sessions of those containers alone that nobody has paid for; each costs the same."""
     if not attempt.containers_paid:
         return usage
-    new, all_ = len(attempt.containers) - len(attempt.containers_paid), len(attempt.containers)
-    return usage._replace(code_interpreter_sessions=-(-usage.code_interpreter_sessions * new // all_))
+    count = len(attempt.containers)
+    new = count - len(attempt.containers_paid)
+    return usage._replace(code_interpreter_sessions=-(-usage.code_interpreter_sessions * new // count))
 
 
 def _flags(attempt: Attempt, charge: Charge) -> tuple[str, ...]:

@@ -28,12 +28,11 @@ from app.limits.payer import payer_of
 from app.limits.service import LimitService
 from app.observability.context import CallContext
 from app.observability.metrics import Metrics
-from app.prices.usage import Usage
+from app.prices.usage import NO_USAGE, Usage
 from app.upstreams.routing import Plan, Target
 from app.upstreams.service import UpstreamService
 
 _log: Final = structlog.get_logger()
-_NOTHING_APART: Final = Usage()
 
 
 class SocketParts(NamedTuple):
@@ -128,7 +127,7 @@ class SocketAccount:
         outcome: Outcome,
         usage: Usage | None,
         output_tokens: int = 0,
-        apart: Usage = _NOTHING_APART,
+        apart: Usage = NO_USAGE,
     ) -> None:
         """End *attempt* with the usage that was reported, or else with what its request uses and *output_tokens*.
 

@@ -66,7 +66,7 @@ class StoredService:
         context.upstream = upstream.name
         lease = await self._limits.acquire(payer_of(caller), lambda _: Demand(_ONE_REQUEST))
         try:
-            path = call.path + (inbound.query and f"?{inbound.query}")
+            path = inbound.target(call.path)
             answer = await self._send(upstream, call.method, path, inbound, context, call.body)
             headers = to_caller(answer.raw_headers)
             if answer.headers.get("content-type", "").lower().startswith(_EVENT_STREAM):

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import orjson
 
-from app.prices.usage import Usage
+from app.prices.usage import NO_USAGE, Usage
 
 _EVENT_ENDS: Final = (b"\n\n", b"\n\r\n")
 _EVENT_END_BYTES: Final = 3
@@ -21,7 +21,6 @@ _BETWEEN_EVENTS: Final = re.compile(rb"\n(?:\r?\n)+")
 _RELAYED_BYTES_MAX: Final = 12_288
 _PACKED_MAX: Final = 5
 _DONE: Final = b"[DONE]"
-_NOTHING: Final = Usage()
 _PACKED_BYTES_MAX: Final = 32_768
 _PACKING_MEMORY_LEVEL: Final = 5
 _DEFLATE_WINDOW_BITS: Final = -15  # without a checksum of what never leaves the process: a third of the time
@@ -71,7 +70,7 @@ class EventStream(ABC):
         self._packed: list[bytes] = []
         """What was relayed before that, small: most streams end with their usage, and so are never counted."""
         self._counted_tokens = 0
-        self.apart = _NOTHING
+        self.apart = NO_USAGE
         """What was relayed that is paid for apart, once it is counted: sound among its tokens, calls of tools."""
 
     @abstractmethod

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from app.prices.usage import Usage
+from app.prices.usage import NO_USAGE, Usage
 
 TOKENS_MAX: Final = 10_000_000_000
 """More than any call can use; a larger number is not a count of anything."""
-_NOTHING: Final = Usage()
 _BYTES_PER_TOKEN: Final = 4
 _SPOKEN_CHARACTERS_PER_TOKEN: Final = 3_200
 _MEDIA: Final = ("image_url", "input_audio", "file")
@@ -53,12 +52,12 @@ def detail(details: object, name: str, default: object = 0) -> object:
     return default if value is None else value
 
 
-def usage_of(reported: Mapping[str, Any], others: Usage = _NOTHING) -> Usage | None:
+def usage_of(reported: Mapping[str, Any], others: Usage = NO_USAGE) -> Usage | None:
     """Return the counts that were *reported* beside *others*; None when one is no count, or more than can be true."""
     for count in reported.values():
         if type(count) is not int or not 0 <= count <= TOKENS_MAX:
             return None
-    return Usage(**reported) if others is _NOTHING else others._replace(**reported)
+    return Usage(**reported) if others is NO_USAGE else others._replace(**reported)
 
 
 def input_tokens(request: object) -> int:

@@ -1,8 +1,8 @@
 """Which receipts to list, and where a page of them ends. Pure."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import NamedTuple
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from app.core.money import Nano
@@ -46,6 +46,11 @@ class Attempts(NamedTuple):
     has_more: bool
     cost_nano: Nano
     """Of all attempts, those that are not in `entries` included."""
+
+
+ID_SLACK: Final = timedelta(hours=2)
+"""How far an id may be from the moment that is on the entry: another attempt has a later one, and a response on a
+socket one from when it was reserved."""
 
 
 def first_id(created_at: datetime) -> UUID:

@@ -12,11 +12,8 @@ from sqlalchemy.orm import aliased
 from app.core.money import Nano
 from app.ledger.entries import Entry
 from app.ledger.models import LedgerEntry
-from app.ledger.receipt_query import ReceiptQuery, first_id
+from app.ledger.receipt_query import ID_SLACK, ReceiptQuery, first_id
 
-# How far an id may be from the moment that is on the entry: another attempt has a later one, and a response on a socket
-# one from when it was reserved.
-_SLACK: Final = timedelta(hours=2)
 # And a call from its settlement, by the clocks of two processes: enough to leave out partitions.
 _CLOCKS: Final = timedelta(days=1)
 _SAME: Final = ("project_id", "key_id", "user_id", "outcome", "ending")
@@ -63,10 +60,10 @@ def _conditions(query: ReceiptQuery) -> list[ColumnElement[bool]]:
         conditions.append(or_(entry.model == query.model, entry.answered_model == query.model))
     # The index has ids only; the exact moments are on the rows.
     if query.created_after is not None:
-        conditions += [entry.id >= first_id(query.created_after - _SLACK), entry.started_at >= query.created_after]
+        conditions += [entry.id >= first_id(query.created_after - ID_SLACK), entry.started_at >= query.created_after]
         conditions.append(entry.settled_at >= query.created_after - _CLOCKS)
     if query.created_before is not None:
-        conditions += [entry.id < first_id(query.created_before + _SLACK), entry.started_at < query.created_before]
+        conditions += [entry.id < first_id(query.created_before + ID_SLACK), entry.started_at < query.created_before]
     return conditions
 
 

@@ -1,8 +1,8 @@
 """The ledger in PostgreSQL: rows are only ever added."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -12,11 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.ledger import statement
 from app.ledger.entries import Entry
 from app.ledger.models import LedgerEntry
-from app.ledger.receipt_query import first_id
+from app.ledger.receipt_query import ID_SLACK, first_id
 
-# How far an id may be from the moment that is on the entry: another attempt has a later one, and a response on a socket
-# one from when it was reserved.
-_SLACK: Final = timedelta(hours=2)
 _INSERT: Final = f"""
 WITH entries AS MATERIALIZED ({statement.ROWS}), marks AS ({statement.MARK % "true"})
 {statement.INSERT % "true"}
@@ -42,10 +39,7 @@ async def find_written(
 async def find_orphaned(connection: "asyncpg.Connection[asyncpg.Record]", ids: Sequence[UUID]) -> list[Entry]:
     """Return the entries with *ids* that a sweep wrote, in every partition."""
     query = f"SELECT {', '.join(Entry._fields)} FROM ledger_entries WHERE id = ANY($1) AND ending = 'orphaned'"  # noqa: S608 - names of columns
-    return [
-        Entry(*row)._replace(flags=tuple(row["flags"]), budget_window_ids=tuple(row["budget_window_ids"]))
-        for row in await connection.fetch(query, ids)
-    ]
+    return [_entry(row.values()) for row in await connection.fetch(query, ids)]
 
 
 async def find_entries(
@@ -68,11 +62,7 @@ async def find_entries(
     columns = [getattr(LedgerEntry, name) for name in Entry._fields]
     query = select(*columns, found.c.cost_nano.label("call_cost_nano")).join(found, found.c.id == LedgerEntry.id)
     rows = (await tx.execute(query.where(*of_request).order_by(LedgerEntry.settled_at.desc()))).all()
-    entries = [
-        Entry(*row[:-1])._replace(flags=tuple(row.flags), budget_window_ids=tuple(row.budget_window_ids))
-        for row in rows
-    ]
-    return entries, int(rows[0].call_cost_nano) if rows else 0
+    return [_entry(row[:-1]) for row in rows], int(rows[0].call_cost_nano) if rows else 0
 
 
 async def sum_cost_by_model(
@@ -89,7 +79,7 @@ async def sum_cost_by_model(
     )
     if payer is not None:
         # An id begins with the moment when its call began, and so do the indexes of payers after their names.
-        query = query.where(getattr(LedgerEntry, payer[0]) == payer[1], LedgerEntry.id >= first_id(since - _SLACK))
+        query = query.where(getattr(LedgerEntry, payer[0]) == payer[1], LedgerEntry.id >= first_id(since - ID_SLACK))
     return {model: int(cost) for model, cost in await tx.execute(query.group_by(LedgerEntry.model))}
 
 
@@ -115,3 +105,8 @@ def _month(moment: datetime, offset: int) -> datetime:
     """Return the first instant of the month *offset* months after that of *moment*, in UTC."""
     months = moment.year * 12 + moment.month - 1 + offset
     return datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC)
+
+
+def _entry(values: Iterable[Any]) -> Entry:
+    entry = Entry(*values)
+    return entry._replace(flags=tuple(entry.flags), budget_window_ids=tuple(entry.budget_window_ids))

@@ -16,7 +16,7 @@ from app.prices import repository
 from app.prices.book import OPERATOR_SOURCE, Book, Price
 from app.prices.cost import CeilingLine, ceiling_line, cost
 from app.prices.price_file import parse_prices, price_from_row
-from app.prices.usage import Usage
+from app.prices.usage import NO_USAGE, Usage
 
 _log: Final = structlog.get_logger()
 OUTPUT_TOKENS_DEFAULT: Final = 16_384
@@ -76,7 +76,6 @@ class Ceiling(NamedTuple):
 
 _NOTHING: Final = Nano(0)
 _NONE: Final = Ceiling(_NOTHING, None)
-_NO_UNITS: Final = Usage()
 
 
 class PriceService(Snapshot):
@@ -244,7 +243,7 @@ def _most(price: Price, bound: Bound) -> Usage:
         "output_audio_tokens": 1 if bound.speaks else 0,
         "output_image_tokens": 1 if bound.draws else 0,
     }
-    return Usage(**tokens) if bound.units == _NO_UNITS else bound.units._replace(**tokens)
+    return Usage(**tokens) if bound.units == NO_USAGE else bound.units._replace(**tokens)
 
 
 def _read(price_id: str, document: dict[str, Any]) -> Price:

@@ -1,6 +1,6 @@
 """What one upstream call used, counted in billable things. Carries numbers only; what they cost is `cost.py`'s."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Usage(NamedTuple):
@@ -39,3 +39,6 @@ class Usage(NamedTuple):
     """Calls of the `web_search_preview` tools, which have a price of their own."""
     file_searches: int = 0
     code_interpreter_sessions: int = 0
+
+
+NO_USAGE: Final = Usage()

@@ -334,13 +334,9 @@ async def test_whoever_waits_for_a_person_keeps_nobody_from_counting_the_owners(
     ada = await make_person(role="owner")
     await make_person("bob@example.com", "owner")
     async with weir.http(weir.admin_key) as client, weir._connection() as provider:
-
-        async def is_awaited() -> bool:
-            return bool(await weir.sql("SELECT 1 FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"))
-
         async with provider.transaction():  # as a token of the provider does that makes an owner something else
             await provider.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", ada.id)
             changing = asyncio.create_task(client.post(f"/v1/organization/users/{ada.id}", json={"role": "reader"}))
-            await until(is_awaited)
+            await until(weir.waits_for_a_lock)
             assert await provider.fetchval("SELECT pg_try_advisory_xact_lock(hashtext('weir.owners'))")
         assert (await changing).status_code == 200

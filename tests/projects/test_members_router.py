@@ -49,14 +49,11 @@ async def test_who_is_taken_out_meanwhile_gets_no_other_role(weir: RunningWeir, 
     ada = await sign_in(weir, "Ada")
     await users.create(DEFAULT_PROJECT_ID, user_id=ada.id, role="member")
 
-    async def is_awaited() -> bool:
-        return bool(await weir.sql("SELECT 1 FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"))
-
     async with weir._connection() as other:
         async with other.transaction():
             await other.execute("DELETE FROM project_members WHERE user_id = $1", ada.id)
             changing = asyncio.create_task(users.update(ada.id, project_id=DEFAULT_PROJECT_ID, role="owner"))
-            await until(is_awaited)
+            await until(weir.waits_for_a_lock)
         with pytest.raises(NotFoundError):
             await changing
     assert await weir.sql("SELECT 1 FROM audit_entries WHERE event = 'user.updated'") == []

@@ -7,7 +7,7 @@ billed without being one, such as a response in a realtime session, is only `Cha
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import orjson
 
@@ -16,9 +16,7 @@ from app.gateway.responses_usage import NO_TOOLS, NamedTools
 from app.gateway.splice import replace_member
 from app.gateway.stream import EventStream, StoredObject
 from app.prices.service import Bound
-from app.prices.usage import Usage
-
-_NOTHING: Final = Usage()
+from app.prices.usage import NO_USAGE, Usage
 
 
 @dataclass(slots=True)
@@ -76,7 +74,7 @@ class Answered:
     """About how many it has generated that `usage` does not tell of, by our own count."""
     stored: tuple[StoredObject, ...] = ()
     """What the upstream stores from now on."""
-    apart: Usage = _NOTHING
+    apart: Usage = NO_USAGE
     """Without `usage`, what was found that is paid for apart."""
     is_pending: bool = False
     """The upstream goes on working, and says later what that used."""

@@ -2,9 +2,8 @@
 
 from app.gateway.operations.operation import Charged, MeteredRequest
 from app.prices.service import Bound
-from app.prices.usage import Usage
+from app.prices.usage import NO_USAGE, Usage
 
-NOTHING = Usage()
 _BOUND = Bound(input_tokens=0, output_tokens=0)
 
 
@@ -18,4 +17,4 @@ class PassedOn(Charged):
 
     def estimated(self, request: MeteredRequest) -> Usage:  # noqa: ARG002
         """Return that it uses nothing: where it has a price, that is for the request."""
-        return NOTHING
+        return NO_USAGE

@@ -5,19 +5,16 @@ https://platform.openai.com/docs/api-reference/realtime
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 from app.gateway.operations.operation import Charged, MeteredRequest
-from app.prices.usage import Usage
-
-_NOTHING: Final = Usage()
+from app.prices.usage import NO_USAGE, Usage
 
 
 @dataclass(slots=True)
 class RealtimeRequest(MeteredRequest):
     """A response, or a transcript, that may begin."""
 
-    expects: Usage = _NOTHING
+    expects: Usage = NO_USAGE
     """About what it uses, counted by us: for one that ends without saying so."""
 
 
@@ -28,7 +25,7 @@ class RealtimeResponse(Charged):
 
     def estimated(self, request: MeteredRequest) -> Usage:
         """Return about what *request* uses."""
-        return request.expects if isinstance(request, RealtimeRequest) else _NOTHING
+        return request.expects if isinstance(request, RealtimeRequest) else NO_USAGE
 
     def renamed(self, request: MeteredRequest, model: str) -> bytes:  # noqa: ARG002
         """Return the body of *request*, which has no name in it: the address of the socket has."""

@@ -37,6 +37,7 @@ from app.gateway.responses_usage import (
 from app.gateway.splice import replace_member
 from app.gateway.usage import input_tokens
 from app.prices.service import Bound
+from app.prices.usage import NO_USAGE
 
 _OUTPUT_TOKENS_MAX: Final = 10_000_000
 """More than any model can answer with."""
@@ -122,7 +123,7 @@ class Responses(Operation):
             response.get("service_tier"),
             output_tokens(response) if usage is None else 0,
             stored=stored_objects(response, stores=whole.request.stores),
-            apart=tools_usage(response, whole.request.tools),
+            apart=tools_usage(response, whole.request.tools) if usage is None else NO_USAGE,
             is_pending=whole.request.is_background and usage is None and response.get("status") in PENDING,
         )
 

@@ -12,11 +12,10 @@ from app.gateway.operations.operation import Answered, MeteredRequest, Whole
 from app.gateway.operations.responses import METERED, Responses, tokens_sent
 from app.gateway.references import references_of, refuse_repeated
 from app.prices.service import Bound
-from app.prices.usage import Usage
+from app.prices.usage import NO_USAGE
 
 _DEFAULT_MODEL: Final = "gpt-4o"
 """Decides who is asked when a request names none."""
-_NOTHING: Final = Usage()
 
 
 class InputTokens(Responses):
@@ -41,7 +40,7 @@ class InputTokens(Responses):
 
     def answered(self, whole: Whole) -> Answered | None:
         """Return that nothing was used; None for what is not a JSON object."""
-        return None if json_object(whole.body) is None else Answered(_NOTHING)
+        return None if json_object(whole.body) is None else Answered(NO_USAGE)
 
 
 class Compact(Responses):
