@@ -43,7 +43,7 @@ class DirectoryInUse(EmbeddedServerError):
 
 def from_os_error(error: OSError, path: Path) -> EmbeddedServerError:
     """Return the error to raise when the operating system refused something below the data directory *path*."""
-    words = _BY_ERRNO.get(error.errno or 0)
+    words = _BY_ERRNO.get(error.errno or 0) or _words_for(str(error))  # `shutil.copytree` has words only
     if words is None:
         return EmbeddedServerError(f"the data directory {path} cannot be used: {error}")
     named = str(error.filename or "")
@@ -54,9 +54,13 @@ def from_log(what: str, path: Path, log: Path, offset: int = 0) -> EmbeddedServe
     """Return the error to raise when *what* happened: the cause and the last lines of *log* behind byte *offset*."""
     lines = last_lines(log, offset)
     text = "\n".join(lines)
-    cause = next((words for needle, words in _BY_LOG if needle in text), "its log says why")
+    cause = _words_for(text) or "its log says why"
     told = "".join(f"\n  {line}" for line in lines) or " (nothing)"
     return EmbeddedServerError(f"{what}: {cause.format(path=path)}. The last lines of {log}:{told}")
+
+
+def _words_for(text: str) -> str | None:
+    return next((words for needle, words in _BY_LOG if needle in text), None)
 
 
 def last_lines(log: Path, offset: int = 0) -> list[str]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from app.embedded.account import Account
+from app.embedded.programs import find_initdb
 from app.embedded.servers import EmbeddedServers
 
 # Not `tmp_path`: its parents are closed to other users, and as root the servers run as another user.
@@ -29,6 +31,13 @@ def open_directory() -> Iterator[Path]:
 def parent() -> Iterator[Path]:
     with open_directory() as directory:
         yield directory
+
+
+@pytest.fixture
+def readable_programs() -> None:
+    """Skip where the servers' user cannot run the wheels' programs in place, as below a private home directory."""
+    if Account.choose(Path("/nowhere")).output_of([str(find_initdb(None).path), "--version"]) is None:
+        pytest.skip("nobody cannot read the virtual environment")
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import errno
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,9 @@ def test_what_the_operating_system_refuses_becomes_advice(number: int, advice: s
 def test_the_file_that_was_refused_is_named_when_it_is_in_the_data_directory() -> None:
     error = from_os_error(PermissionError(errno.EACCES, "refused", "/data/embedded/weir.lock"), Path("/data"))
     assert str(error).startswith("/data/embedded/weir.lock is not writable")
+
+
+def test_copies_that_were_refused_become_advice_too() -> None:
+    refused = [(f"/wheel/{name}", f"/data/{name}", f"[Errno 28] No space left on device: '{name}'") for name in "ab"]
+    error = from_os_error(shutil.Error(refused), Path("/data"))
+    assert str(error).startswith("the disk that holds /data is full: free some space")

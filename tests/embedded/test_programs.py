@@ -19,6 +19,7 @@ def test_the_wheels_are_found_and_not_imported() -> None:
     assert imported == "set()"
 
 
+@pytest.mark.usefixtures("readable_programs")
 def test_the_directory_of_the_programs_can_be_chosen(
     used_dir: Path, parent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ def test_both_servers_answer_and_keep_their_data_over_a_restart(used_dir: Path) 
         assert redis_call(servers.redis_url, "GET", mark) == "kept"
 
 
+@pytest.mark.usefixtures("readable_programs")
 def test_paths_with_special_characters_survive_the_urls(parent: Path) -> None:
     with EmbeddedServers(parent / 'a "b", c%20?#é\\\'', durable=False) as servers:
         assert redis_call(servers.redis_url, "PING") is True
