@@ -15,7 +15,8 @@ router = APIRouter(prefix="/gateway/prices", tags=["Prices"], route_class=Condit
 async def list_prices(query: Annotated[PricesQuery, Query()], prices: PriceAdminDep) -> PriceList:
     """Return prices by id, shipped ones and your own; with `at`, only those in force then.
 
-    `model` finds the prices of a name and of the patterns that match it. The most exact name counts, then the newest.
+    `model` finds the prices of a name and of the patterns that match it. The most exact name counts, then your own
+    price before a shipped one, then the newest.
     """
     return PriceList.of(await prices.list_prices(query.filter(), query.paging()))
 
@@ -30,8 +31,9 @@ async def get_price(
 
 @router.post("", summary="Add a price")
 async def create_price(price: NewPrice, prices: PriceAdminDep) -> PriceObject:
-    """Charge calls of a model by this price from `valid_from` on, on every replica, until there is a newer one.
+    """Charge calls of a model by this price from `valid_from` on, on every replica, until you add a newer one.
 
-    What was charged before stays as it is. `*` prices every model that has no other price.
+    What was charged before stays as it is. `*` prices every model that has no other price. With `"withdrawn": true` it
+    ends: then the price that Weir ships with counts, a newer one of a later version too.
     """
     return PriceObject.of(await prices.create_price(price.document(), price.valid_from))

@@ -42,10 +42,10 @@ class PriceAdmin:
         return record
 
     async def create_price(self, document: dict[str, Any], valid_from: datetime | None) -> PriceRecord:
-        """Add the price in *document*, in force from *valid_from* or now on, on every replica; return it.
+        """Add the price in *document*, or its withdrawal, in force from *valid_from* or now on, on every replica.
 
         This process charges by it when this returns, the others within a second. Raises InvalidRequest, which names
-        the field, for what is no price or begins in the past, and PriceExists.
+        the field, for what is no price, begins in the past, or withdraws nothing, and PriceExists.
         """
         row = {**document, "source": OPERATOR_SOURCE, "valid_from": self._beginning(valid_from).isoformat()}
         try:
@@ -54,6 +54,12 @@ class PriceAdmin:
             field, _, reason = str(error).partition(": ")
             raise InvalidRequest(f"Invalid '{field}': {reason}.", param=field) from None
         async with self._db.transaction() as tx:
+            if price.is_withdrawal and not await repository.has_own(tx, price):
+                raise InvalidRequest(
+                    f"Invalid 'withdrawn': no price of your own for '{price.model}' in the tier '{price.service_tier}' "
+                    "is in force then.",
+                    param="withdrawn",
+                )
             if not await repository.add_prices(tx, [(price, row)]):
                 raise PriceExists
             await repository.notify(tx)

@@ -13,7 +13,7 @@ from app.prices.rates import Rates
 SERVICE_TIERS: Final = ("default", "flex", "priority", "ultrafast", "batch")
 """The tiers a price can be for. `fast` is another name of `priority`; `auto` and `scale` cost what `default` does."""
 OPERATOR_SOURCE: Final = "operator"
-"""The `source` of a price entered by hand; it beats a shipped one of the same date."""
+"""The `source` of a price entered by hand; it beats a shipped one, however new that is, until it is withdrawn."""
 
 _TIER_ALIASES: Final = {"": "default", "auto": "default", "scale": "default", "fast": "priority"}
 _CHEAPER_TIERS: Final = frozenset({"default", "flex", "batch"})
@@ -43,6 +43,8 @@ class Price:
     source: str
     unpriced_tools: tuple[str, ...]
     """Those of `TOOL_DIMENSIONS` that no rate was given for, not even 0."""
+    is_withdrawal: bool = False
+    """An operator's word that from `valid_from` on there is no price of theirs: a shipped one counts again."""
 
     def is_for(self, service_tier: str | None) -> bool:
         """Return whether this is *service_tier*'s own price, and not one that stands in for it."""
@@ -71,7 +73,7 @@ class Book:
     def __init__(self, prices: Sequence[Price] = ()) -> None:
         self._exact: dict[str, _Tiers] = {}
         self._prefixes: dict[str, _Tiers] = {}
-        # Ascending, so that the last of equals is the one that `_newest` meets first.
+        # Ascending, so that the last is the one that `_newest` meets first.
         for price in sorted(prices, key=_precedence):
             if price.model.endswith("*"):
                 tiers = self._prefixes.setdefault(price.model[:-1], {})
@@ -93,9 +95,10 @@ class Book:
     def find(self, model: str, service_tier: str | None, at: datetime) -> Price | None:
         """Return the price of *model* in *service_tier* (None is `default`) at the aware moment *at*, or None.
 
-        The exact name beats the longest pattern; then the newest price that is valid at *at* counts. A tier without
-        a price of its own never gets cheaper by it: `flex` and `batch` cost what `default` does, any other tier (also
-        one that is unknown here) what the model's dearest tier does. `Price.is_for` tells the two cases apart.
+        The exact name beats the longest pattern; then, of what is valid at *at*, an operator's price beats a shipped
+        one, and a newer an older one. A tier without a price of its own never gets cheaper by it: `flex` and `batch`
+        cost what `default` does, any other tier (also one that is unknown here) what the model's dearest tier does.
+        `Price.is_for` tells the two cases apart.
         """
         asked = (model, service_tier, bisect_right(self._moments, at))
         if asked not in self._found:
@@ -170,8 +173,8 @@ def _canonical(service_tier: str | None) -> str:
     return _TIER_ALIASES.get(tier, tier)
 
 
-def _precedence(price: Price) -> tuple[datetime, bool, str, str]:
-    return (price.valid_from, price.source == OPERATOR_SOURCE, price.source, price.id)
+def _precedence(price: Price) -> tuple[bool, datetime, str, str]:
+    return (price.source == OPERATOR_SOURCE, price.valid_from, price.source, price.id)
 
 
 def _remoteness(price: Price) -> int:
@@ -213,7 +216,11 @@ def _extent(price: Price) -> tuple[int | None, ...]:
 
 
 def _newest(prices: tuple[Price, ...], at: datetime) -> Price | None:
+    is_withdrawn = False
     for price in prices:
-        if price.valid_from <= at:
+        if price.valid_from > at or (is_withdrawn and price.source == OPERATOR_SOURCE):
+            continue
+        if not price.is_withdrawal:
             return price
+        is_withdrawn = True
     return None

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from app.core.money import Nano
-from app.prices.book import SERVICE_TIERS, Price
+from app.prices.book import OPERATOR_SOURCE, SERVICE_TIERS, Price
 from app.prices.rates import TOOL_DIMENSIONS, Rates, nano_from_usd_text, rates_from_usd
 
 FIELDS: Final = (
@@ -21,8 +21,10 @@ FIELDS: Final = (
     "context_tokens_max",
     "output_tokens_max",
     "source",
+    "withdrawn",
 )
 """Of a row, in the order in which they are written."""
+_OF_WITHDRAWAL: Final = frozenset({"model", "service_tier", "valid_from", "source", "withdrawn"})
 _MODEL = re.compile(r"[^\s*]+\*?|\*")
 
 
@@ -62,7 +64,8 @@ def price_from_row(row: Mapping[str, Any], price_id: str | None = None) -> Price
         raise ValueError(f"service_tier: must be one of {', '.join(SERVICE_TIERS)}, not {tier!r}")
     valid_from = _moment(_text(row, "valid_from"))
     per_million, per_unit = _object(row, "rates"), _object(row, "per_unit_usd")
-    rates = rates_from_usd(per_million, per_unit)
+    is_withdrawal = _is_withdrawal(row, source)
+    rates = rates_from_usd({"input": "0"} if is_withdrawal else per_million, per_unit)
     above, long_rates = _long_context(row, per_million, per_unit)
     return Price(
         id=price_id or f"{model}/{tier}/{valid_from.isoformat()}/{source}",
@@ -77,7 +80,17 @@ def price_from_row(row: Mapping[str, Any], price_id: str | None = None) -> Price
         output_tokens_max=_limit(row, "output_tokens_max"),
         source=source,
         unpriced_tools=_unpriced_tools(per_unit),
+        is_withdrawal=is_withdrawal,
     )
+
+
+def _is_withdrawal(row: Mapping[str, Any], source: str) -> bool:
+    value = row.get("withdrawn", False)
+    if not isinstance(value, bool):
+        raise ValueError("withdrawn: must be true or false")  # noqa: TRY004
+    if value and (source != OPERATOR_SOURCE or not _OF_WITHDRAWAL.issuperset(row)):
+        raise ValueError("withdrawn: stands alone, without any amounts, beside a model, a tier and a date")
+    return value
 
 
 def _unpriced_tools(per_unit: Mapping[str, Any]) -> tuple[str, ...]:

@@ -21,4 +21,4 @@ class PriceFilter(NamedTuple):
     service_tier: str | None = None
     source: str | None = None
     at: datetime | None = None
-    """Only what is in force then: of each model and tier the newest."""
+    """Only what is in force then: of each model and tier an operator's price, else the newest."""

@@ -1,11 +1,13 @@
 """Prices in PostgreSQL: rows are added, never changed."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import func, or_, select, text
+from sqlalchemy import Select, func, or_, select, text
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
 
 from app.core.pagination import Paging
 from app.prices.book import OPERATOR_SOURCE, Price
@@ -50,19 +52,19 @@ async def find_price(tx: AsyncConnection, price_id: str) -> PriceRecord | None:
     return None if row is None else PriceRecord(*row)
 
 
+async def has_own(tx: AsyncConnection, price: Price) -> bool:
+    """Tell whether an operator's price for the model and the tier of *price* is in force when that begins."""
+    in_force = _in_force(price.valid_from).where(
+        PriceRow.model == price.model, PriceRow.service_tier == price.service_tier, PriceRow.source == OPERATOR_SOURCE
+    )
+    return (await tx.execute(in_force)).first() is not None
+
+
 async def list_records(tx: AsyncConnection, wanted: PriceFilter, paging: Paging) -> list[PriceRecord]:
     """Return the prices that are *wanted*, by id, behind the id that *paging* names; one more than its limit."""
     query = select(*_RECORD)
     if wanted.at is not None:
-        # Of each model and tier the row that `Book.find` chooses: the newest, and an operator's among equals.
-        newest = (PriceRow.valid_from, PriceRow.source == OPERATOR_SOURCE, PriceRow.source, PriceRow.id)
-        in_force = (
-            select(PriceRow.id)
-            .ext(distinct_on(PriceRow.model, PriceRow.service_tier))
-            .where(PriceRow.valid_from <= wanted.at)
-            .order_by(PriceRow.model, PriceRow.service_tier, *(column.desc() for column in newest))
-        )
-        query = query.where(PriceRow.id.in_(in_force))
+        query = query.where(PriceRow.id.in_(_in_force(wanted.at)))
     if wanted.model is not None:
         prefix = func.left(PriceRow.model, -1)
         is_pattern = func.right(PriceRow.model, 1) == "*"
@@ -77,3 +79,25 @@ async def list_records(tx: AsyncConnection, wanted: PriceFilter, paging: Paging)
         query = query.where(PriceRow.id > paging.after if is_ascending else PriceRow.id < paging.after)
     ordered = query.order_by(PriceRow.id.asc() if is_ascending else PriceRow.id.desc())
     return [PriceRecord(*row) for row in await tx.execute(ordered.limit(paging.limit + 1))]
+
+
+def _in_force(at: datetime) -> Select[str]:
+    """Return the id of the row that `Book.find` chooses for each model and tier: an operator's, then the newest."""
+    later = aliased(PriceRow)
+    is_withdrawn = (
+        select(later.id)
+        .where(
+            later.model == PriceRow.model,
+            later.service_tier == PriceRow.service_tier,
+            later.valid_from.between(PriceRow.valid_from, at),
+            later.document["withdrawn"].astext == "true",
+        )
+        .exists()
+    )
+    first = (PriceRow.source == OPERATOR_SOURCE, PriceRow.valid_from, PriceRow.source, PriceRow.id)
+    return (
+        select(PriceRow.id)
+        .ext(distinct_on(PriceRow.model, PriceRow.service_tier))
+        .where(PriceRow.valid_from <= at, (PriceRow.source != OPERATOR_SOURCE) | ~is_withdrawn)
+        .order_by(PriceRow.model, PriceRow.service_tier, *(column.desc() for column in first))
+    )

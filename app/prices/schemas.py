@@ -63,7 +63,7 @@ class PricesQuery(Shape):
     model: Name | None = Field(None, description="Only prices of this name, and of patterns that match it.")
     service_tier: Tier | None = Field(None, description="Only prices of this tier.")
     source: Name | None = Field(None, description="`operator` for your own; shipped ones name where they come from.")
-    at: Moment | None = Field(None, description="Only what is in force then: of each model and tier the newest.")
+    at: Moment | None = Field(None, description="Only what is in force then: one for each model and tier.")
     limit: int = Field(20, ge=1, le=100)
     order: Order = Field("asc", description="By id, which begins with the model and ends with date and source.")
     after: Name | None = Field(None, description="The `last_id` of the page before.")
@@ -104,15 +104,20 @@ class NewPrice(Shape):
     per_request_usd: Usd | None = Field(None, description="Owed once for each call.")
     context_tokens_max: Tokens | None = Field(None, description="What fits into the model.")
     output_tokens_max: Tokens | None = Field(None, description="The most that it can answer with.")
+    withdrawn: bool = Field(
+        False,
+        description="True, and no amounts: from `valid_from` on your own price for this model and tier counts no more, "
+        "and the one that Weir ships with does, if there is one.",
+    )
 
     def document(self) -> dict[str, Any]:
         """Return the price as a row of a price file, without its date and source."""
         given = self.model_dump(exclude_none=True, exclude={"valid_from"})
-        return {name: value for name, value in given.items() if value != {}}
+        return {name: value for name, value in given.items() if value not in ({}, False)}
 
 
 class PriceObject(Shape):
-    """One price. It never changes; a newer one for the same model and tier takes its place from its date on."""
+    """One price. It never changes; a newer one of the same source takes its place from its date on."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -137,6 +142,8 @@ class PriceObject(Shape):
     per_request_usd: str | None = None
     context_tokens_max: int | None = None
     output_tokens_max: int | None = None
+    withdrawn: bool = False
+    """From its date on there is no price of your own for this model and tier."""
     source: str
     """`operator` for one that was added here, else where the shipped one comes from."""
     created_at: int

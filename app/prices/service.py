@@ -94,23 +94,22 @@ class PriceService(Snapshot):
 
         One that is there already is never changed, as entries were charged by it; where the shipped one differs
         (somebody corrected it), a warning says so. To charge by it, it needs a `valid_from` of its own. Another warning
-        names what was added beside a price of an operator's, as the newer of the two counts.
+        names what was added beside a price of an operator's, which goes on being charged.
         """
         document = json.loads(_SHIPPED.read_bytes() if shipped is None else shipped)
         _, prices = parse_prices(document)
         async with self._db.transaction() as tx:
             stored = dict(await repository.list_prices(tx))
             added = await repository.add_prices(tx, list(zip(prices, document["prices"], strict=True)))
-        overridden = {
-            (row.get("model"), row.get("service_tier"))
-            for row in stored.values()
-            if row and row.get("source") == OPERATOR_SOURCE
-        }
+        own = [row for row in stored.values() if row and row.get("source") == OPERATOR_SOURCE]
+        own.sort(key=lambda row: str(row.get("valid_from")))
+        latest = {(row.get("model"), row.get("service_tier")): row for row in own}
         for price, row in zip(prices, document["prices"], strict=True):
             if stored.get(price.id, row) != row:
                 _log.warning("price_differs", price_id=price.id, advice="the database's price goes on being charged")
-            if price.id not in stored and (price.model, price.service_tier) in overridden:
-                advice = "if it is newer than your own, add yours again to go on being charged by that"
+            override = latest.get((price.model, price.service_tier), {"withdrawn": True})
+            if price.id not in stored and not override.get("withdrawn"):
+                advice = "your own price goes on being charged; withdraw that to be charged by this one"
                 _log.warning("price_shipped_for_override", price_id=price.id, advice=advice)
         return added
 

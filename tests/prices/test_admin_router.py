@@ -98,6 +98,31 @@ async def test_the_other_replicas_charge_by_it_too(
     await until(other_knows)
 
 
+async def test_what_was_withdrawn_is_charged_by_the_shipped_price_again(weir: RunningWeir, admin: AsyncClient) -> None:
+    shipped = (await receipt(weir, "gpt-4o-mini"))["price_id"]
+    added = await add(admin, model="gpt-4o-mini")
+    assert (await receipt(weir, "gpt-4o-mini"))["price_id"] == added["id"]
+
+    answer = await admin.post(PRICES, json={"model": "gpt-4o-mini", "withdrawn": True})
+    withdrawn = answer.json()
+    assert (answer.status_code, withdrawn["withdrawn"], withdrawn["rates"]) == (200, True, {})
+    assert (await receipt(weir, "gpt-4o-mini"))["price_id"] == shipped
+    assert await listed(admin, model="gpt-4o-mini", service_tier="default", at=withdrawn["valid_from"]) == [shipped]
+    assert withdrawn["id"] in await listed(admin, source="operator")
+    assert (await admin.get(f"{PRICES}/{withdrawn['id']}")).json() == withdrawn
+
+
+async def test_only_a_price_of_ones_own_that_is_in_force_can_be_withdrawn(admin: AsyncClient) -> None:
+    nothing = {"model": "test-a", "withdrawn": True}
+    await add(admin, service_tier="flex")
+    await add(admin, valid_from="2099-01-01T00:00:00Z")
+    for withdrawal in (nothing, {"model": "gpt-4o-mini", "withdrawn": True}, {**nothing, "service_tier": "batch"}):
+        assert_refused(await admin.post(PRICES, json=withdrawal), "withdrawn", "no price of your own for '")
+    assert (await admin.post(PRICES, json={**nothing, "valid_from": "2099-02-01"})).status_code == 200
+    assert (await admin.post(PRICES, json={**nothing, "service_tier": "flex"})).status_code == 200
+    assert_refused(await admin.post(PRICES, json={**nothing, "service_tier": "flex"}), "withdrawn", "tier 'flex'")
+
+
 async def test_a_price_for_every_model_charges_the_unpriced(weir: RunningWeir, admin: AsyncClient) -> None:
     assert "model_not_priced" in (await receipt(weir, "test-unpriced"))["flags"]
     added = await add(admin, model="*", rates={"input": "50"})
@@ -180,6 +205,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"output_tokens_max": "5"}, "output_tokens_max", "integer"),
     ({"source": "genai-prices"}, "source", "not permitted"),
     ({"id": "mine"}, "id", "not permitted"),
+    ({"withdrawn": True}, "withdrawn", "stands alone"),
+    ({"withdrawn": "perhaps"}, "withdrawn", "boolean"),
 ]
 
 

@@ -148,11 +148,47 @@ def test_an_operators_price_beats_a_shipped_one_of_the_same_date() -> None:
     assert Book([shipped, own]).find("m", None, NOW) is own
 
 
-def test_the_newest_price_counts_whatever_its_id_and_whoever_entered_it() -> None:
-    own = replace(price("m", source=OPERATOR_SOURCE), id="z")
-    shipped = replace(price("m", valid_from="2026-02-01"), id="a")
-    for prices in ([own, shipped], [shipped, own]):
-        assert Book(prices).find("m", None, NOW) is shipped
+def test_an_operators_price_counts_however_new_a_shipped_one_is() -> None:
+    own, older = price("m", source=OPERATOR_SOURCE), price("m", source=OPERATOR_SOURCE, valid_from="2025-12-01")
+    shipped = price("m", valid_from="2026-02-01")
+    for prices in permutations([own, older, shipped]):
+        assert Book(prices).find("m", None, NOW) is own
+
+
+def withdrawal(model: str, tier: str = "default", **fields: Any) -> Price:
+    row = {"model": model, "service_tier": tier, "valid_from": "2026-03-01", "source": OPERATOR_SOURCE}
+    return price_from_row({**row, "withdrawn": True, **fields})
+
+
+def test_the_newest_shipped_price_counts_from_the_moment_on_at_which_the_operators_is_withdrawn() -> None:
+    own, earlier = price("m", source=OPERATOR_SOURCE), price("m", source=OPERATOR_SOURCE, valid_from="2025-11-01")
+    shipped, later = price("m", valid_from="2025-12-01"), price("m", valid_from="2026-05-01")
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
+    for prices in permutations([own, earlier, shipped, later, withdrawal("m")]):
+        book = Book(prices)
+        for _ in range(2):  # the second time from what is remembered
+            assert book.find("m", None, moment - timedelta(microseconds=1)) is own
+            assert book.find("m", None, moment) is shipped
+            assert book.find_possible("m", None, moment) == [shipped]
+            assert book.find_first(("m",), None, NOW) is later
+
+
+def test_a_price_that_is_added_after_a_withdrawal_counts_again() -> None:
+    again = price("m", source=OPERATOR_SOURCE, valid_from="2026-04-01")
+    book = Book([price("m", source=OPERATOR_SOURCE), price("m"), withdrawal("m"), again])
+    assert book.find("m", None, NOW) is again
+
+
+def test_what_was_withdrawn_and_never_shipped_has_no_price_but_that_of_a_pattern() -> None:
+    own = [price("m", source=OPERATOR_SOURCE), withdrawal("m")]
+    pattern = price("*")
+    assert Book(own).find("m", None, NOW) is None
+    assert Book([*own, pattern]).find("m", None, NOW) is pattern
+
+
+def test_a_tier_whose_price_was_withdrawn_costs_what_default_does() -> None:
+    default, flex = price("m", source=OPERATOR_SOURCE), price("m", "flex", "0.5", source=OPERATOR_SOURCE)
+    assert Book([default, flex, withdrawal("m", "flex")]).find("m", "flex", NOW) is default
 
 
 def test_two_prices_of_an_operator_of_the_same_date_resolve_the_same_in_any_order() -> None:

@@ -169,6 +169,8 @@ def test_the_id_is_the_callers_or_made_of_what_identifies_the_row() -> None:
         ({"per_unit_usd": {"images": 1}}, "per_unit_usd.images: must be decimal dollars in a string"),
         ({"per_unit_usd": {"input": "1"}}, "per_unit_usd.input: is not one of images, audio_minutes, web_searches, "),
         ({"per_request_usd": 1}, "per_request_usd: must be decimal dollars"),
+        ({"withdrawn": "yes"}, "withdrawn: must be true or false"),
+        ({"withdrawn": True, "source": "operator"}, "withdrawn: stands alone"),
         ({"context_tokens_max": 0}, "context_tokens_max: must be a positive whole number"),
         ({"context_tokens_max": 1.5}, "context_tokens_max: must be a positive whole number"),
         ({"output_tokens_max": True}, "output_tokens_max: must be a positive whole number"),
@@ -188,6 +190,13 @@ def test_an_unclear_row_is_refused_and_its_field_named(change: dict[str, Any], m
 @pytest.mark.parametrize("tier", ["default", "flex", "priority", "ultrafast", "batch"])
 def test_every_tier_of_the_upstream_can_have_a_price(tier: str) -> None:
     assert price_from_row({**ROW, "service_tier": tier}).service_tier == tier
+
+
+def test_only_an_operators_price_can_be_withdrawn() -> None:
+    row = {name: ROW[name] for name in ("model", "service_tier", "valid_from")}
+    with pytest.raises(ValueError, match=r"^withdrawn: stands alone"):
+        price_from_row({**row, "source": "shipped", "withdrawn": True})
+    assert price_from_row({**row, "source": "operator", "withdrawn": True}).is_withdrawal
 
 
 def test_a_row_without_any_price_is_refused() -> None:

@@ -1,10 +1,14 @@
 """Prices are added and never changed."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from app.core.db import Database
+from app.core.pagination import Paging
 from app.prices import repository
+from app.prices.book import OPERATOR_SOURCE, Book
 from app.prices.price_file import price_from_row
+from app.prices.record import PriceFilter
 
 ROW: dict[str, Any] = {
     "model": "test-a",
@@ -53,3 +57,25 @@ async def test_a_price_that_is_there_is_not_changed(db: Database) -> None:
     assert await add(db, {**ROW, "rates": {"input": "9.99"}}) == 0
 
     assert await documents(db) == {price_from_row(ROW).id: ROW}
+
+
+async def test_what_is_in_force_is_what_the_book_finds(db: Database) -> None:
+    months = [f"2026-{month:02}-01" for month in range(1, 8)]
+    rows = [{**ROW, "valid_from": months[at]} for at in (1, 4)]
+    own = {**ROW, "source": OPERATOR_SOURCE}
+    rows += [{**own, "valid_from": months[at]} for at in (0, 2, 5)]
+    bare = {name: own[name] for name in ("model", "service_tier", "source")}
+    rows += [{**bare, "valid_from": months[at], "withdrawn": True} for at in (3, 6)]
+    await add(db, *rows, {**ROW, "model": "test-b", "valid_from": months[3]})
+    book = Book([price_from_row(row) for row in rows])
+
+    found = []
+    for month in months:
+        at = datetime.fromisoformat(month).replace(tzinfo=UTC)
+        async with db.transaction() as tx:
+            wanted = PriceFilter(model="test-a", at=at)
+            records = await repository.list_records(tx, wanted, Paging(None, 20, "asc"))
+        price = book.find("test-a", "flex", at)
+        assert [record.id for record in records] == [price.id] if price else []
+        found.append(price and (price.source == OPERATOR_SOURCE, price.valid_from.month))
+    assert found == [(True, 1), (True, 1), (True, 3), (False, 2), (False, 5), (True, 6), (False, 5)]

@@ -179,8 +179,11 @@ async def test_a_corrected_price_with_a_date_of_its_own_is_charged_from_then_on(
 async def test_a_shipped_price_beside_an_operators_own_is_said_when_it_comes(
     prices: PriceService, db: Database
 ) -> None:
-    await load(prices, row("test-a", "1", source="operator"), row("test-b", "1"))
-    later = [row(model, "2", valid_from="2026-05-01") for model in ("test-a", "test-b")]
+    ended = {**row("test-c", "1", source="operator", valid_from="2026-02-01"), "withdrawn": True}
+    del ended["rates"]
+    again = [row("test-c", "1", source="operator"), row("test-b", "1"), ended]
+    await load(prices, row("test-a", "1", source="operator"), *again)
+    later = [row(model, "2", valid_from="2026-05-01") for model in ("test-a", "test-b", "test-c")]
 
     with capture_logs() as lines:
         await prices.seed(price_file(*later))
