@@ -78,7 +78,7 @@ def build_calling(settings: Settings, below: Below, clock: Clock) -> Calling:
         gateway=GatewayService(upstreams.service, reservations, limits, cache, dispatcher, clock),
         passthrough=PassthroughService(parts, prices, upstreams.directory, tenants.allows),
         sockets=GatewaySockets(upstreams.sockets, parts, _session_rules(settings)),
-        stored=StoredService(upstreams.service, custody, limits),
+        stored=StoredService(upstreams.service, custody, limits, patience_seconds),
         close=follow_ups.close,
     )
 

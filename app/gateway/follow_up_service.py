@@ -91,10 +91,11 @@ class FollowUps:
     async def _ask(self, attempt: Attempt, response_id: str) -> dict[str, Any] | None:
         """Return the response as it is now, `_GONE` when it is not there any more, None when that cannot be known."""
         path = f"/responses/{quote(response_id, safe='')}"
+        upstream = self._upstreams.current(attempt.target.upstream)
         try:
             async with self._asking, asyncio.timeout(_TIMEOUT_SECONDS):
                 with await self._upstreams.send(
-                    attempt.target.upstream, "GET", path, headers=_HEADERS, context=attempt.context
+                    upstream, "GET", path, headers=_HEADERS, context=attempt.context
                 ) as answer:
                     if answer.status == HTTPStatus.NOT_FOUND:
                         return _GONE

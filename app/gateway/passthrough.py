@@ -7,7 +7,7 @@ https://platform.openai.com/docs/api-reference
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from app.errors import InvalidRequest
 from app.gateway.references import references_of
@@ -101,6 +101,20 @@ class PassedPath:
     def is_deletion(self, method: str) -> bool:
         """Tell whether *method* deletes the object itself, and not a part of it."""
         return method == "DELETE" and self.object_id is not None and not self.rest
+
+    def made_at(self, method: str, location: str) -> str | None:
+        """Return the id of the object that *method* has made, by where its answer says that is; None for elsewhere.
+
+        RFC 9110, section 15.3.2. It may be a whole URL: only what is behind the collection's name counts.
+        """
+        try:
+            _, is_below, last = urlsplit(location).path.rpartition(f"/{self.collection}/")
+        except ValueError:
+            return None
+        object_id = unquote(last, errors="surrogateescape")
+        if method != "POST" or self.object_id is not None or not is_below or "/" in last or _is_ambiguous(object_id):
+            return None
+        return object_id
 
     def stored(self, method: str, document: Mapping[str, Any]) -> Iterator[StoredObject]:
         """Yield what an answer says that the upstream stores: an object that it has made, and others that it names."""

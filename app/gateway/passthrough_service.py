@@ -6,7 +6,7 @@ Nothing is sent again here: a body that came in pieces is gone, and its caller's
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from typing import NamedTuple
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from app.core.clock import monotonic_seconds
 from app.core.ids import new_uuid7
@@ -25,6 +25,7 @@ from app.gateway.references import refuse_repeated
 from app.gateway.relay import abandoned, bounded_text, lost, read_all, read_refusal, refused
 from app.gateway.relay_bytes import relay_bytes
 from app.gateway.socket_account_service import SocketParts
+from app.gateway.stream import StoredObject
 from app.keys.caller import Caller
 from app.limits.payer import payer_of
 from app.observability.context import CallContext
@@ -187,7 +188,13 @@ class PassthroughService:
             return await self._refusal(attempt, answer)
         deletes = call.path.is_deletion(call.method)
         if not deletes and (call.path.is_content(call.method) or not _is_json(answer)):
-            return await relay_bytes(attempt, answer, self._parts.settlement, _nothing)
+            made = call.path.made_at(call.method, answer.headers.get("location", ""))
+            stored = [] if made is None else [StoredObject(made, call.path.kind)]
+            await custody.keep(attempt.project_id, upstream.name, stored)
+            relayed = await relay_bytes(attempt, answer, self._parts.settlement, _nothing)
+            if made is not None:
+                relayed.headers.append((b"location", f"/v1/{call.path.collection}/{quote(made, safe='')}".encode()))
+            return relayed
         body = await read_all(attempt, answer)
         document = json_object(body) or {}
         await custody.keep(attempt.project_id, upstream.name, list(call.path.stored(call.method, document)))

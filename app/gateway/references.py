@@ -29,6 +29,8 @@ def references_of(document: Mapping[str, Any]) -> tuple[str, ...]:
     for item in objects(document.get("input")):
         if _is_looked_up(item) and isinstance(item.get("id"), str):
             found[item["id"]] = None
+    said = objects([message.get("audio") for message in objects(document.get("messages"))])
+    found |= dict.fromkeys(sound["id"] for sound in said if isinstance(sound.get("id"), str))
     found |= dict.fromkeys(_named([document.get(name) for name in ("input", "messages", "tools")]))
     found |= dict.fromkeys(_named({name: document.get(name) for name in ("audio", "voice")}))
     return (*found, *(each for each in _of_prompt(document) if each not in found))

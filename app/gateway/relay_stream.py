@@ -20,7 +20,7 @@ from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.failure import UpstreamFailed, of_failure
 from app.upstreams.headers import to_caller
 
-_KEEP_ALIVE: Final = b": keep-alive\n\n"
+KEEP_ALIVE: Final = b": keep-alive\n\n"
 """A comment (https://html.spec.whatwg.org/multipage/server-sent-events.html): for proxies that cut what is silent."""
 _UNBUFFERED: Final = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
@@ -68,10 +68,11 @@ async def _relay(
                 yield attempt.recorded(piece)
                 spoke_at = monotonic_seconds()
             elif monotonic_seconds() - spoke_at >= keep_alive_seconds:  # perhaps there is a part of an event
-                yield _KEEP_ALIVE  # between two events: only whole ones are relayed
+                yield KEEP_ALIVE  # between two events: only whole ones are relayed
                 spoke_at = monotonic_seconds()
             data = await _read_soon(attempt, answer, spoke_at + keep_alive_seconds)
         if piece := stream.finish():
+            await settlement.keep(attempt, stream.take_stored())
             yield attempt.recorded(piece)
         if not stream.is_done:
             raise BrokenStream("a stream that ended without its last event")

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
+from app.core.clock import monotonic_seconds
 from app.errors import (
     Operational,
     UpstreamAnsweredNonsense,
@@ -16,6 +17,7 @@ from app.gateway.body import json_object
 from app.gateway.custody_service import Custody
 from app.gateway.operations.responses_stream import ResponsesStream
 from app.gateway.owned_page import PageQuery, PageScan
+from app.gateway.relay_stream import KEEP_ALIVE
 from app.gateway.responses_usage import NO_TOOLS, stored_objects
 from app.gateway.stream import BrokenStream, StoredObject
 from app.gateway.usage import objects
@@ -51,10 +53,14 @@ class StoredCall(NamedTuple):
 class StoredService:
     """Gets, changes, lists and deletes what is stored upstream."""
 
-    def __init__(self, upstreams: UpstreamService, custody: Custody, limits: LimitService) -> None:
+    def __init__(
+        self, upstreams: UpstreamService, custody: Custody, limits: LimitService, keep_alive_seconds: float
+    ) -> None:
+        """Take services, and after how long a silence of its upstream the caller of a stream gets a comment."""
         self._upstreams = upstreams
         self._custody = custody
         self._limits = limits
+        self._keep_alive_seconds = keep_alive_seconds
 
     async def call(self, caller: Caller, call: StoredCall, inbound: Inbound, context: CallContext) -> Answer:
         """Return the upstream's answer as it came; raises ObjectNotFound, UpstreamGone, and Operational errors.
@@ -70,7 +76,8 @@ class StoredService:
             answer = await self._send(upstream, call.method, path, inbound, context, call.body)
             headers = to_caller(answer.raw_headers)
             if answer.headers.get("content-type", "").lower().startswith(_EVENT_STREAM):
-                return Answer(answer.status, [*headers, *_UNBUFFERED], _relay(answer, upstream.name, context))
+                pieces = self._relay(answer, project_id, upstream.name, context)
+                return Answer(answer.status, [*headers, *_UNBUFFERED], pieces)
             body = await _read_all(answer, upstream.name)
         finally:
             self._limits.adjust(lease, _ONE_REQUEST)
@@ -111,6 +118,41 @@ class StoredService:
             self._limits.adjust(lease, _ONE_REQUEST)
         return scan.page()
 
+    async def _relay(
+        self, answer: UpstreamAnswer, project_id: str, name: str, context: CallContext
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the events of a response that was made before; a stream that breaks ends with an error.
+
+        What they name is recorded first. After each silence of the upstream there is a comment.
+        """
+        stream = ResponsesStream(NO_TOOLS, stores=True)
+        spoke_at = monotonic_seconds()
+        try:
+            data: bytes | None = None
+            while data != b"":
+                patience_seconds = max(0.0, spoke_at + self._keep_alive_seconds - monotonic_seconds())
+                data = await answer.read_soon(patience_seconds)
+                piece = stream.finish() if data == b"" else stream.feed(data or b"")
+                if not piece and monotonic_seconds() - spoke_at >= self._keep_alive_seconds:
+                    piece = KEEP_ALIVE
+                if piece:
+                    await self._custody.keep(project_id, name, stream.take_stored())
+                    yield piece
+                    spoke_at = monotonic_seconds()
+            if not (stream.is_done or stream.has_error):
+                raise BrokenStream("a stream that ended without its last event")
+        except BrokenStream as failure:
+            error: Operational = UpstreamAnsweredNonsense(f"The upstream '{name}' sent {failure}.")
+            context.fail(error)
+            yield stream.error_event(error.envelope()["error"])
+        except UpstreamFailed as failure:
+            if not stream.is_done:
+                error = _error(failure, name)
+                context.fail(error)
+                yield stream.error_event(error.envelope()["error"])
+        finally:
+            answer.close()
+
     async def _send(
         self,
         upstream: Upstream,
@@ -138,30 +180,6 @@ async def _read_all(answer: UpstreamAnswer, name: str) -> bytes:
             return await answer.read_all()
     except UpstreamFailed as failure:
         raise _error(failure, name) from failure
-
-
-async def _relay(answer: UpstreamAnswer, name: str, context: CallContext) -> AsyncGenerator[bytes, None]:
-    """Yield the events of a response that was made before; a stream that breaks ends with an error."""
-    stream = ResponsesStream(NO_TOOLS, stores=True)
-    try:
-        while data := await answer.read_some():
-            if piece := stream.feed(data):
-                yield piece
-        if piece := stream.finish():
-            yield piece
-        if not (stream.is_done or stream.has_error):
-            raise BrokenStream("a stream that ended without its last event")
-    except BrokenStream as failure:
-        error: Operational = UpstreamAnsweredNonsense(f"The upstream '{name}' sent {failure}.")
-        context.fail(error)
-        yield stream.error_event(error.envelope()["error"])
-    except UpstreamFailed as failure:
-        if not stream.is_done:
-            error = _error(failure, name)
-            context.fail(error)
-            yield stream.error_event(error.envelope()["error"])
-    finally:
-        answer.close()
 
 
 def _error(failure: UpstreamFailed, name: str) -> Operational:

@@ -25,7 +25,7 @@ _PATIENCE_SECONDS: Final = 5.0
 """How long an answer waits for the database to know whose it is."""
 _PURGE_SECONDS: Final = 3_600.0
 _PURGE_ROWS: Final = 500
-_PASSING: Final = ("response", "chat.completion", "item", "session")
+_PASSING: Final = ("audio", "response", "chat.completion", "item", "session")
 """Kinds that upstreams delete by themselves after a while."""
 _SESSION_MINUTES: Final = 20
 """What the price of a session of a container is for."""

@@ -102,6 +102,11 @@ class UpstreamService:
             )
         raise ModelNotFound(model)
 
+    def current(self, upstream: Upstream) -> Upstream:
+        """Return *upstream* as it is configured by now, with its credential; as it was, if it is not there any more."""
+        place = (upstream.name, upstream.base_url)
+        return next((each for each in self._directory.upstreams if (each.name, each.base_url) == place), upstream)
+
     def forget_failures(self) -> None:
         """Believe every upstream to be well, as after a start."""
         self._calls.health.keep(())
@@ -117,7 +122,8 @@ class UpstreamService:
 
         What its SDK says in `x-stainless-retry-count` and `x-stainless-read-timeout` is given as it came.
         """
-        count = int(sdk_retry_count) if sdk_retry_count and sdk_retry_count.isdecimal() else None
+        # Python refuses to read numbers of thousands of digits.
+        count = int(sdk_retry_count[:9]) if sdk_retry_count and sdk_retry_count.isdecimal() else None
         if count is None and repeats_silently(user_agent or ""):
             count = 1
         within = self._calls.total_timeout_seconds

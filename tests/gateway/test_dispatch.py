@@ -163,7 +163,15 @@ async def test_an_upstream_that_fails_sees_one_call_of_an_sdk_three_times_and_no
     assert endings(await weir2.entries()) == [("openai", "released", 500)] * 3
 
 
-@pytest.mark.parametrize("says", [{"x-stainless-retry-count": "1"}, {"user-agent": "ai/6.0 ai-sdk/openai/3.0"}])
+@pytest.mark.parametrize(
+    "says",
+    [
+        {"x-stainless-retry-count": "1"},
+        {"x-stainless-retry-count": "9" * 5_000},
+        {"user-agent": "ai/6.0 ai-sdk/openai/3.0"},
+    ],
+    ids=["once", "very often", "silently"],
+)
 async def test_a_call_that_its_sdk_repeats_is_not_repeated_here(
     weir2: RunningWeir, canned: CannedUpstream, says: dict[str, str]
 ) -> None:

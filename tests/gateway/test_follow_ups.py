@@ -7,6 +7,7 @@ import pytest
 from app.gateway import follow_up_service
 from app.version import VERSION
 from tests.fixtures.canned import CannedUpstream
+from tests.fixtures.upstreams import SECOND_KEY, Managed
 from tests.fixtures.waiting import until
 from tests.fixtures.weir import RunningWeir, run_weir
 
@@ -75,6 +76,23 @@ async def test_more_than_can_be_followed_are_charged_at_once(
     await ask(canned_weir, canned)
 
     assert (await settled(canned_weir))["flags"] == ["at_ceiling"]
+
+
+async def test_an_upstream_is_asked_with_the_credential_that_it_has_by_now(managed: Managed) -> None:
+    upstream = await managed.add()
+    body = {**ASK, "model": "second-model"}
+    async with managed.weir.http() as client:
+        answer = await client.post("/v1/responses", json=body, headers={"x-simulator": "background_polls=1"})
+        assert answer.status_code == 200
+    managed.second._api_key = "sk-renewed"
+    try:
+        changed = await managed.call("PATCH", f"/{upstream['id']}", json={"api_key": "sk-renewed"})
+        assert changed.status_code == 200, changed.text
+        entry = await settled(managed.weir)
+    finally:
+        managed.second._api_key = SECOND_KEY
+
+    assert (entry["ending"], entry["outcome"]) == ("settled", "completed")
 
 
 async def test_what_a_weir_that_stops_was_following_is_charged_by_another(weir: RunningWeir) -> None:

@@ -64,6 +64,30 @@ async def test_comments_come_between_events_and_never_inside_one(
     assert (entry["ending"], entry["outcome"], entry["output_tokens"]) == ("settled", "completed", 10)
 
 
+async def test_a_stream_that_is_taken_up_again_has_them_too(impatient: RunningWeir, canned: CannedUpstream) -> None:
+    response = {"id": "resp_1", "object": "response", "output": []}
+    first = event({"type": "response.in_progress", "sequence_number": 1, "response": response})
+    last = event({"type": "response.completed", "sequence_number": 2, "response": response})
+    canned.answers_json(response)
+    async with impatient.openai() as client:
+        await client.responses.create(model="gpt-4o-mini", input="Hello.")
+    pause = asyncio.Event()
+    canned.streams(first + last[:9], pause, last[9:])
+    try:
+        path, key = "/v1/responses/resp_1?stream=true", f"Bearer {impatient.api_key}"
+        connection = await Wire(impatient.base_url).send(path=path, method="GET", authorization=key)
+        await asyncio.wait_for(connection.reader.readuntil(b"\r\n\r\n"), 20)
+        pieces = [await comes_next(connection) for _ in range(3)]
+        pause.set()
+        while pieces[-1]:
+            pieces.append(await comes_next(connection))
+    finally:
+        pause.set()
+    await connection.close()
+    assert pieces[:3] == [first, COMMENT, COMMENT]
+    assert b"".join(pieces).replace(COMMENT, b"") == first + last
+
+
 async def test_the_sdk_does_not_see_them(canned_weir: RunningWeir, canned: CannedUpstream) -> None:
     canned.streams(CONTENT, COMMENT, COMMENT, CONTENT + USAGE + DONE)  # the very bytes, as if Weir had added them
     async with canned_weir.openai() as client:

@@ -435,6 +435,29 @@ async def test_a_form_brings_files_to_what_is_the_projects(canned_weir: RunningW
     assert b'Field(name="file_id")' in request
 
 
+async def test_a_call_that_was_made_is_the_projects_and_its_caller_hears_its_id(
+    settings: Settings, canned: CannedUpstream, canned_weir: RunningWeir
+) -> None:
+    behind = with_upstream(settings, canned_weir.settings.openai_base_url)
+    async with run_weir(with_changes(behind, {"gateway.passthrough": ("realtime",)}), Simulator()) as calling:
+        project = await calling.wiring.tenants.projects.create("Other")
+        other = await calling.wiring.keys.create("api", "other", project_id=project.id)
+        canned.answers(
+            b"HTTP/1.1 201 Created\r\ncontent-type: application/sdp\r\ncontent-length: 5\r\n"
+            b"location: https://upstream.example/v1/realtime/calls/rtc_1\r\n\r\nv=0\r\n"
+        )
+        async with calling.openai() as client:
+            made = await client.realtime.calls.create(sdp="v=0\r\n", session={"type": "realtime"})
+            assert made.content == b"v=0\r\n"
+            assert made.response.headers["location"] == "/v1/realtime/calls/rtc_1"
+            canned.answers(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            await client.realtime.calls.hangup("rtc_1")
+        assert canned.requests[0].startswith(b"POST /v1/realtime/calls/rtc_1/hangup ")
+        async with calling.openai(api_key=other.value) as client:
+            with pytest.raises(openai.NotFoundError):
+                await client.realtime.calls.hangup("rtc_1")
+
+
 async def test_compressed_json_is_not_passed_on(weir: RunningWeir) -> None:
     headers = {"content-type": "application/json", "content-encoding": "gzip"}
     async with weir.http() as client:

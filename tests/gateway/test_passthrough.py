@@ -159,6 +159,27 @@ def test_an_answer_names_what_is_stored_from_now_on(
     assert set(found(raw).stored(method, document)) == stored
 
 
+@pytest.mark.parametrize(
+    ("method", "raw", "location", "object_id"),
+    [
+        ("POST", "/realtime/calls", "/v1/realtime/calls/rtc_1", "rtc_1"),
+        ("POST", "/realtime/calls", "https://eu.example/openai/v1/realtime/calls/rtc_1?x=y#z", "rtc_1"),
+        ("POST", "/realtime/calls", "/v1/realtime/calls/a%2Fb", "a/b"),
+        ("POST", "/realtime/calls", "/v1/realtime/calls/a%20b", "a b"),
+        ("POST", "/realtime/calls", "/v1/realtime/calls/rtc_1/hangup", None),
+        ("POST", "/realtime/calls", "/v1/realtime/calls/", None),
+        ("POST", "/realtime/calls", "/v1/realtime/calls/%ff", None),
+        ("POST", "/realtime/calls", "/v1/files/file-1", None),
+        ("POST", "/realtime/calls", "http://[/v1/realtime/calls/rtc_1", None),
+        ("POST", "/realtime/calls", "", None),
+        ("GET", "/realtime/calls", "/v1/realtime/calls/rtc_1", None),
+        ("POST", "/realtime/calls/rtc_0/refer", "/v1/realtime/calls/rtc_1", None),
+    ],
+)
+def test_an_answer_says_where_what_it_has_made_is(method: str, raw: str, location: str, object_id: str | None) -> None:
+    assert found(raw).made_at(method, location) == object_id
+
+
 def test_deletions_lists_and_downloads_are_told_apart() -> None:
     assert found("/files").is_list("GET")
     assert not found("/files").is_list("POST")

@@ -268,6 +268,57 @@ async def made_at_the_second(weir: RunningWeir, ours: AsyncOpenAI, second: Simul
     return response
 
 
+@pytest.mark.parametrize("end", [b"\n\n", b"\n"], ids=["whole", "without the empty line"])
+@pytest.mark.parametrize("is_resumed", [False, True], ids=["made", "resumed"])
+async def test_what_the_last_event_of_a_stream_names_is_the_projects(
+    canned_weir: RunningWeir, canned: CannedUpstream, is_resumed: bool, end: bytes
+) -> None:
+    begun: Any = {"id": "resp_1", "object": "response", "model": MODEL, "output": [], "usage": None}
+    message = {"type": "message", "id": "msg_1", "role": "assistant", "content": []}
+    ran = {"type": "code_interpreter_call", "id": "ci_1", "container_id": "cntr_1"}
+    last = {"type": "response.completed", "sequence_number": 9, "response": {**begun, "output": [message, ran]}}
+    async with canned_weir.openai() as client:
+        if is_resumed:
+            canned.answers_json(begun)
+            await client.responses.create(model=MODEL, input="Hello.")
+        canned.streams(b"event: response.completed\ndata: " + orjson.dumps(last) + end)
+        if is_resumed:
+            stream = await client.responses.retrieve("resp_1", stream=True, starting_after=3)
+        else:
+            stream = await client.responses.create(model=MODEL, input="Hello.", stream=True)
+        async for _ in stream:
+            assert {"resp_1", "msg_1", "ci_1", "cntr_1"} <= (await owned(canned_weir)).keys()
+        canned.answers_json(begun)
+        await client.responses.create(model=MODEL, input=[{"type": "item_reference", "id": "msg_1"}])
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_what_was_spoken_is_gone_on_from_by_its_project_only(
+    canned_weir: RunningWeir, canned: CannedUpstream, streamed: bool
+) -> None:
+    aloud: Any = {"model": MODEL, "modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "pcm16"}}
+    said = {"id": "audio_1", "data": "AAAA", "transcript": "A secret."}
+    completion: Any = {"id": "chatcmpl-1", "object": "chat.completion", "model": MODEL}
+    if streamed:
+        chunk = {**completion, "choices": [{"index": 0, "delta": {"role": "assistant", "audio": said}}]}
+        canned.streams(event(chunk), event({**completion, "choices": [], "usage": None}), event(b"[DONE]"))
+    else:
+        canned.answers_json({**completion, "choices": [{"index": 0, "message": {"role": "assistant", "audio": said}}]})
+    async with canned_weir.openai() as ours:
+        answer: Any = await ours.chat.completions.create(**aloud, messages=HELLO, stream=streamed)
+        if streamed:
+            assert [event.object async for event in answer] == ["chat.completion"] * 2
+        assert await owned(canned_weir) == {"audio_1": (DEFAULT_PROJECT_ID, "audio")}
+        again: Any = [*HELLO, {"role": "assistant", "audio": {"id": "audio_1"}}, *HELLO]
+        canned.answers_json({**completion, "choices": []})
+        await ours.chat.completions.create(**aloud, messages=again)
+        assert len(canned.requests) == 1
+        async with canned_weir.openai(api_key=await key_of_another_project(canned_weir)) as theirs:
+            with pytest.raises(openai.NotFoundError):
+                await theirs.chat.completions.create(model=MODEL, messages=again)
+    assert len(canned.requests) == 1
+
+
 async def test_calls_go_to_the_upstream_that_has_what_they_name(
     weir: RunningWeir, ours: AsyncOpenAI, second: Simulator
 ) -> None:

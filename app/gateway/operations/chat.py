@@ -18,7 +18,7 @@ from app.gateway.body import (
     required,
 )
 from app.gateway.bound import chat_bound, counted_bound
-from app.gateway.operations.chat_stream import ChatStream, StoredChatStream, stored_completion
+from app.gateway.operations.chat_stream import ChatStream, SpokenChatStream, StoredChatStream, spoken, stored_completion
 from app.gateway.operations.operation import Answered, MeteredRequest, Operation, Whole
 from app.gateway.references import references_of, refuse_repeated
 from app.gateway.splice import put_in_front, replace_member
@@ -110,17 +110,20 @@ class ChatCompletions(Operation):
         if usage is None:
             tokens = sum(generated_tokens(choice.get("message")) for choice in objects(document.get("choices")))
         stored = stored_completion(document) if whole.request.stores else ()
+        stored += spoken(document) if whole.request.bound.speaks else ()
         return Answered(usage, document.get("model"), document.get("service_tier"), tokens, stored)
 
     def stream(self, request: MeteredRequest) -> ChatStream:
         """Return what meters its stream of chunks."""
+        if request.bound.speaks:
+            return SpokenChatStream(hide_usage=request.hides_usage, stores=request.stores)
         kind = StoredChatStream if request.stores else ChatStream
         return kind(hide_usage=request.hides_usage)
 
 
 def _references(document: dict[str, Any], body: bytes) -> tuple[str, ...]:
-    """Return the ids of files in the messages, and of a voice; hardly any request has some."""
-    if b'"file_id"' not in body and b'"voice"' not in body and not may_hide_names(body):
+    """Return the ids of files and sounds in the messages, and of a voice; hardly any request has some."""
+    if b'"file_id"' not in body and b'"voice"' not in body and b'"audio"' not in body and not may_hide_names(body):
         return ()
     refuse_repeated(body)
     return references_of(document)

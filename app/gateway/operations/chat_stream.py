@@ -65,7 +65,31 @@ class StoredChatStream(ChatStream):
         return super().learn(document)
 
 
+class SpokenChatStream(ChatStream):
+    """A stream with sound, which the upstream keeps for a while, under an id that a later request may name."""
+
+    NOTABLE = StoredChatStream.NOTABLE
+
+    def __init__(self, *, hide_usage: bool, stores: bool) -> None:
+        super().__init__(hide_usage=hide_usage)
+        self._stores = stores
+
+    def learn(self, document: dict[str, Any]) -> bool:
+        """Learn from an event, from each one what its sound is called."""
+        named = (*(stored_completion(document) if self._stores else ()), *spoken(document))
+        self.stored += [each for each in named if each not in self.stored]
+        return super().learn(document)
+
+
 def stored_completion(document: Mapping[str, Any]) -> tuple[StoredObject, ...]:
     """Return what the upstream keeps of the completion that *document* is, or is a chunk of."""
     completion_id = document.get("id")
     return (StoredObject(completion_id, "chat.completion"),) if isinstance(completion_id, str) else ()
+
+
+def spoken(document: Mapping[str, Any]) -> tuple[StoredObject, ...]:
+    """Return the sounds of the completion that *document* is, or is a chunk of: the upstream keeps them for an hour."""
+    choices = objects(document.get("choices"))
+    said = objects([choice.get(name) for choice in choices for name in ("message", "delta")])
+    sounds = objects([each.get("audio") for each in said])
+    return tuple(StoredObject(sound["id"], "audio") for sound in sounds if isinstance(sound.get("id"), str))
