@@ -52,9 +52,16 @@ class Settlement:
     def settle(self, attempt: Attempt, outcome: Outcome, usage: Usage, status: int) -> Nano:
         """End *attempt* with the usage that the upstream reported; return what the call costs so far.
 
-        *status*, here and below, is the HTTP status that the caller gets.
+        Of sound that it tells in tokens, where the price is for its length, or the other way round, what is paid for is
+        estimated. *status*, here and below, is the HTTP status that the caller gets.
         """
-        return self._end(attempt, "settled", outcome, _with_new_containers(attempt, usage), status)
+        usage = _with_new_containers(attempt, usage)
+        if attempt.request.bound.units.audio_seconds and any(usage) and not self._charge(attempt, usage).cost:
+            likely = self._estimated(attempt, attempt.request.output_tokens_expected or 0)
+            if self._charge(attempt, likely, is_estimate=True).cost:
+                whole = "no_usage" if outcome == "completed" else outcome
+                return self._end(attempt, "estimated", whole, Usage._make(map(max, usage, likely)), status)
+        return self._end(attempt, "settled", outcome, usage, status)
 
     def estimate(
         self, attempt: Attempt, outcome: Outcome, output_tokens: int, status: int, *, apart: Usage = NO_USAGE
@@ -204,12 +211,11 @@ class Settlement:
         if attempt.operation.is_free:
             return _FREE
         target = attempt.target
-        models: tuple[str, ...] = (attempt.answered_model or target.model, target.model, target.sent_model)
-        if variants := attempt.request.variants:
-            models = (*[f"{model}/{variant}" for model in models for variant in variants], *models)
+        models = (attempt.answered_model or target.model, target.model, target.sent_model)
         # Of an answer that said nothing of it, the tier is what was asked for.
         tier = attempt.service_tier or (attempt.request.service_tier if is_estimate else None)
-        return self._prices.charge(models, tier, usage, attempt.priced_at or attempt.started_at, attempt.book)
+        at = attempt.priced_at or attempt.started_at
+        return self._prices.charge(models, tier, usage, at, attempt.book, attempt.request.variants)
 
 
 def _with_new_containers(attempt: Attempt, usage: Usage) -> Usage:

@@ -8,6 +8,7 @@ from app.gateway.realtime import Conversation, seconds_most
 from app.gateway.realtime_events import Event
 from app.gateway.socket_account_service import SocketAccount
 from app.gateway.standing_service import Standing
+from app.gateway.usage import text_tokens
 from app.ledger.entries import Outcome
 from app.prices.service import Bound
 from app.prices.usage import Usage
@@ -16,6 +17,7 @@ from app.upstreams.routing import Target
 _TRANSCRIPTION: Final = RealtimeTranscription()
 _TOKENS_PER_SECOND_MAX: Final = 100
 """Ten times of what models take audio for."""
+_TOKENS_PER_SECOND: Final = 10
 
 
 class Transcripts:
@@ -44,7 +46,9 @@ class Transcripts:
         self._account.begin(attempt, event.get("item_id"))
         usage = transcript_usage(event.get("usage"))
         attempt.request = _expecting(attempt.request.model, attempt.request.bound, seconds)
-        self._account.settle(attempt, "no_usage" if usage is None else "completed", usage)
+        text = event.get("transcript")
+        written = text_tokens(text.encode()) if isinstance(text, str) else 0
+        self._account.settle(attempt, "no_usage" if usage is None else "completed", usage, written)
 
     def end(self, outcome: Outcome) -> None:
         """Settle what is being written down, or give back what is held."""
@@ -67,4 +71,7 @@ def _bound(characters: int) -> Bound:
 
 
 def _expecting(model: str, bound: Bound, seconds: int) -> RealtimeRequest:
-    return RealtimeRequest(model, bound, b"", streamed=True, expects=Usage(audio_seconds=seconds))
+    """Return the request for the transcript of so much sound, which is billed by its tokens or by its length."""
+    heard = _TOKENS_PER_SECOND * seconds
+    expects = Usage(input_tokens=heard, input_audio_tokens=heard, audio_seconds=seconds)
+    return RealtimeRequest(model, bound, b"", streamed=True, expects=expects)

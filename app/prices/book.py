@@ -59,8 +59,8 @@ class Price:
 
 _Asked = tuple[str, str | None, int]
 """A model, a tier, and how many moments at which some price begins to be valid have passed."""
-_AskedFirst = tuple[tuple[str, ...], str | None, int]
-"""Likewise, of several models."""
+_AskedFirst = tuple[tuple[str, ...], tuple[str, ...], str | None, int]
+"""Likewise, of several models, and of variants of them."""
 _REMEMBERED_MAX: Final = 10_000
 _Tiers = dict[str, tuple[Price, ...]]
 
@@ -86,11 +86,14 @@ class Book:
         self._first: dict[_AskedFirst, Price | None] = {}
         self._possible: dict[_Asked, Sequence[Price]] = {}
 
-    @property
-    def models(self) -> list[str]:
-        """Every model, and pattern of models, that has a price; a quality or size of one, as in `m/hd`, is none."""
-        exact = [name for name in self._exact if "/" not in name or name.partition("/")[0] not in self._exact]
-        return [*exact, *(f"{prefix}*" for prefix in self._prefixes)]
+    def models(self, at: datetime) -> list[str]:
+        """Return every model, and pattern of models, that has a price at the aware moment *at*.
+
+        A quality or size of one, as in `m/hd`, is none.
+        """
+        exact = _priced_names(self._exact, at)
+        own = [name for name in exact if "/" not in name or name.partition("/")[0] not in exact]
+        return [*own, *(f"{prefix}*" for prefix in _priced_names(self._prefixes, at))]
 
     def find(self, model: str, service_tier: str | None, at: datetime) -> Price | None:
         """Return the price of *model* in *service_tier* (None is `default`) at the aware moment *at*, or None.
@@ -108,16 +111,26 @@ class Book:
             self._found[asked] = next(filter(None, prices), None)
         return self._found[asked]
 
-    def find_first(self, models: Sequence[str], service_tier: str | None, at: datetime) -> Price | None:
+    def find_first(
+        self, models: Sequence[str], service_tier: str | None, at: datetime, variants: Sequence[str] = ()
+    ) -> Price | None:
         """Return the price of the first of *models* that has one, of several names for what was called.
 
-        An operator's price for any of them beats a shipped one, and a price for every model (`*`) is the last resort.
+        Before it counts one of their *variants*, such as `m/hd` or `m/*` for `hd` of `m`; a pattern for `m` itself, or
+        for more, is none. An operator's price for any of them beats a shipped one, and a price for every model (`*`)
+        is the last resort.
         """
-        asked = (tuple(models), service_tier, bisect_right(self._moments, at))
+        asked = (tuple(models), tuple(variants), service_tier, bisect_right(self._moments, at))
         if asked not in self._first:
             _make_room(self._first)
-            found = [price for model in models if (price := self.find(model, service_tier, at))]
-            self._first[asked] = min(found, key=_remoteness, default=None)
+            of_variants = [
+                price
+                for model in models
+                for variant in variants
+                if (price := self.find(f"{model}/{variant}", service_tier, at)) and price.model.startswith(f"{model}/")
+            ]
+            of_models = [price for model in models if (price := self.find(model, service_tier, at))]
+            self._first[asked] = min([*of_variants, *of_models], key=_remoteness, default=None)
         return self._first[asked]
 
     def find_possible(self, model: str, service_tier: str | None, at: datetime) -> Sequence[Price]:
@@ -160,6 +173,10 @@ class Book:
             # A name shorter than the prefix is cut to itself and cannot be that long a key.
             if tiers := self._prefixes.get(model[:length]):
                 yield tiers
+
+
+def _priced_names(priced: dict[str, _Tiers], at: datetime) -> dict[str, None]:
+    return dict.fromkeys(name for name, tiers in priced.items() if any(_newest(rows, at) for rows in tiers.values()))
 
 
 def _make_room(remembered: dict[Any, Any]) -> None:

@@ -67,8 +67,10 @@ def price_from_row(row: Mapping[str, Any], price_id: str | None = None) -> Price
     is_withdrawal = _is_withdrawal(row, source)
     rates = rates_from_usd({"input": "0"} if is_withdrawal else per_million, per_unit)
     above, long_rates = _long_context(row, per_million, per_unit)
+    # Of a price and its withdrawal from the same moment on, the id of the second comes later, and so that counts.
+    kind = "/withdrawn" if is_withdrawal else ""
     return Price(
-        id=price_id or f"{model}/{tier}/{valid_from.isoformat()}/{source}",
+        id=price_id or f"{model}/{tier}/{valid_from.isoformat()}/{source}{kind}",
         model=model,
         service_tier=tier,
         valid_from=valid_from,

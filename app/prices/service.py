@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
+from app.core.clock import utc_now
 from app.core.db import Database
 from app.core.money import NANO_MAX, Nano
 from app.core.snapshot import Snapshot
@@ -94,23 +95,19 @@ class PriceService(Snapshot):
 
         One that is there already is never changed, as entries were charged by it; where the shipped one differs
         (somebody corrected it), a warning says so. To charge by it, it needs a `valid_from` of its own. Another warning
-        names what was added beside a price of an operator's, which goes on being charged.
+        names what was added beside a price of an operator's, and by which of the two is charged.
         """
         document = json.loads(_SHIPPED.read_bytes() if shipped is None else shipped)
         _, prices = parse_prices(document)
         async with self._db.transaction() as tx:
             stored = dict(await repository.list_prices(tx))
             added = await repository.add_prices(tx, list(zip(prices, document["prices"], strict=True)))
-        own = [row for row in stored.values() if row and row.get("source") == OPERATOR_SOURCE]
-        own.sort(key=lambda row: str(row.get("valid_from")))
-        latest = {(row.get("model"), row.get("service_tier")): row for row in own}
         for price, row in zip(prices, document["prices"], strict=True):
             if stored.get(price.id, row) != row:
                 _log.warning("price_differs", price_id=price.id, advice="the database's price goes on being charged")
-            override = latest.get((price.model, price.service_tier), {"withdrawn": True})
-            if price.id not in stored and not override.get("withdrawn"):
-                advice = "your own price goes on being charged; withdraw that to be charged by this one"
-                _log.warning("price_shipped_for_override", price_id=price.id, advice=advice)
+        new = [price for price in prices if price.id not in stored]
+        if any(row and row.get("source") == OPERATOR_SOURCE for row in stored.values()):
+            _warn_of_overrides([_read(*each) for each in stored.items()], new)
         return added
 
     async def _load(self) -> None:
@@ -125,8 +122,8 @@ class PriceService(Snapshot):
             _log.error("prices_not_loaded", reason=str(error))
 
     def models(self) -> list[str]:
-        """Return every model, and pattern of models, that has a price."""
-        return self._book.models
+        """Return every model, and pattern of models, that has a price now."""
+        return self._book.models(utc_now())
 
     def has_price(self, model: str, at: datetime) -> bool:
         """Tell whether *model* has a price in any tier."""
@@ -170,8 +167,9 @@ class PriceService(Snapshot):
         usage: Usage,
         at: datetime,
         book: Book | None = None,
+        variants: Sequence[str] = (),
     ) -> Charge:
-        """Return what *usage* costs at the price that `Book.find_first` has for *models* at *at*.
+        """Return what *usage* costs at the price that `Book.find_first` has for *models*, or their *variants*, at *at*.
 
         By *book*, or the present one: a call is charged by that which its ceiling was reserved by.
 
@@ -179,7 +177,7 @@ class PriceService(Snapshot):
         charged as `Book.find` says and flagged `tier_not_priced`. Calls of tools that the price says nothing about cost
         nothing and are flagged `tool_not_priced`.
         """
-        price = (book or self._book).find_first(models, service_tier, at)
+        price = (book or self._book).find_first(models, service_tier, at, variants)
         if price is not None:
             flags = () if price.is_for(service_tier) else ("tier_not_priced",)
             if any(getattr(usage, name) for name in price.unpriced_tools):
@@ -243,6 +241,23 @@ def _most(price: Price, bound: Bound) -> Usage:
         "output_image_tokens": 1 if bound.draws else 0,
     }
     return Usage(**tokens) if bound.units == NO_USAGE else bound.units._replace(**tokens)
+
+
+def _warn_of_overrides(known: Sequence[Price], new: Sequence[Price]) -> None:
+    """Say which of the *new* prices there is a price of an operator's for, among those that were *known* before."""
+    before, after, now = Book(known), Book([*known, *new]), utc_now()
+    for price in new:
+        asked = price.model.removesuffix("*"), price.service_tier, max(now, price.valid_from)
+        own, counts = before.find(*asked), after.find(*asked)
+        if own is None or own.source != OPERATOR_SOURCE or own.model == "*":
+            continue
+        if own == counts and (own.model, own.service_tier) == (price.model, price.service_tier):
+            advice = "your own price goes on being charged; withdraw that to be charged by this one"
+        elif price == counts:
+            advice = f"it is for a more exact name or tier than yours, {own.id}, and is charged; add your own for that"
+        else:
+            continue
+        _log.warning("price_shipped_for_override", price_id=price.id, advice=advice)
 
 
 def _read(price_id: str, document: dict[str, Any]) -> Price:

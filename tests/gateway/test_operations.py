@@ -143,6 +143,7 @@ async def test_tokens_cost_what_their_model_costs(weir: RunningWeir, name: str, 
         ({"quality": "auto"}, "0.12"),
         ({"model": "dall-e-2", "n": 3, "size": "256x256"}, "0.048"),
         ({"model": "dall-e-2", "n": 2}, "0.04"),
+        ({"model": "sim-dall-e", "n": 2}, "0.08"),
     ],
 )
 async def test_a_picture_costs_what_its_quality_and_size_cost(

@@ -198,6 +198,33 @@ async def test_transcripts_are_charged_whoever_asked_for_them(weir: RunningWeir,
     assert [entry["other_units"] for entry in found] == ['{"audio_seconds": 2}'] * 3
 
 
+async def test_transcripts_without_usage_are_charged_about_their_tokens_by_a_price_for_those(
+    weir: RunningWeir, settings: Settings
+) -> None:
+    completed = {"type": "conversation.item.input_audio_transcription.completed", "transcript": "A weir."}
+
+    async def play(stage: Stage) -> None:
+        for ending in ({}, {"usage": {"type": "duration", "seconds": 1.2}}, None):
+            await stage.hear("input_audio_buffer.append")
+            await stage.say({"type": "input_audio_buffer.committed", "item_id": f"item_{ending}"})
+            if ending is not None:
+                await stage.say({**completed, "item_id": f"item_{ending}", **ending})
+
+    async with playing(settings, weir.simulator, play) as other:
+        async with opened(other, f"{REALTIME}&intent=transcription") as wire:
+            await wire.send(audio_session(transcription={"model": "sim-small"}, turn_detection=None))
+            for _ in range(3):
+                await wire.send(appended(SPEECH * 9))
+                await wire.until("input_audio_buffer.committed")
+        found = await charged(weir, 3)
+    heard = 2 * 10 * 1_000
+    assert [(entry["ending"], entry["outcome"], entry["cost_nano"]) for entry in found] == [
+        ("estimated", "no_usage", heard + 2 * 4_000),
+        ("estimated", "no_usage", heard),
+        ("estimated", "client_left", heard),
+    ]
+
+
 async def test_a_session_that_goes_on_alone_is_paid_for_before_anybody_speaks(
     weir: RunningWeir, settings: Settings
 ) -> None:

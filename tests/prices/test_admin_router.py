@@ -123,6 +123,16 @@ async def test_only_a_price_of_ones_own_that_is_in_force_can_be_withdrawn(admin:
     assert_refused(await admin.post(PRICES, json={**nothing, "service_tier": "flex"}), "withdrawn", "tier 'flex'")
 
 
+async def test_a_price_that_is_to_begin_can_be_withdrawn_from_its_beginning_on(admin: AsyncClient) -> None:
+    begins = "2099-01-01T00:00:00Z"
+    added = await add(admin, valid_from=begins)
+    assert await listed(admin, model="test-a", at=begins) == [added["id"]]
+    withdrawal = {"model": "test-a", "withdrawn": True, "valid_from": begins}
+    assert (await admin.post(PRICES, json=withdrawal)).status_code == 200
+    assert await listed(admin, model="test-a", at=begins) == []
+    assert_refused(await admin.post(PRICES, json=withdrawal), "withdrawn", "no price of your own for '")
+
+
 async def test_a_price_for_every_model_charges_the_unpriced(weir: RunningWeir, admin: AsyncClient) -> None:
     assert "model_not_priced" in (await receipt(weir, "test-unpriced"))["flags"]
     added = await add(admin, model="*", rates={"input": "50"})

@@ -27,7 +27,7 @@ def test_an_empty_book_knows_no_price() -> None:
 
 def test_qualities_and_sizes_of_a_model_are_no_models() -> None:
     book = Book([price("m"), price("m/hd/1x1"), price("n/m"), price("sim-*")])
-    assert book.models == ["m", "n/m", "sim-*"]
+    assert book.models(NOW) == ["m", "n/m", "sim-*"]
 
 
 def test_a_name_without_a_match_has_no_price() -> None:
@@ -173,6 +173,12 @@ def test_the_newest_shipped_price_counts_from_the_moment_on_at_which_the_operato
             assert book.find_first(("m",), None, NOW) is later
 
 
+def test_a_withdrawal_of_the_same_moment_comes_after_the_price() -> None:
+    own, shipped = price("m", source=OPERATOR_SOURCE), price("m", valid_from="2025-12-01")
+    for prices in permutations([own, shipped, withdrawal("m", valid_from="2026-01-01")]):
+        assert Book(prices).find("m", None, NOW) is shipped
+
+
 def test_a_price_that_is_added_after_a_withdrawal_counts_again() -> None:
     again = price("m", source=OPERATOR_SOURCE, valid_from="2026-04-01")
     book = Book([price("m", source=OPERATOR_SOURCE), price("m"), withdrawal("m"), again])
@@ -184,6 +190,14 @@ def test_what_was_withdrawn_and_never_shipped_has_no_price_but_that_of_a_pattern
     pattern = price("*")
     assert Book(own).find("m", None, NOW) is None
     assert Book([*own, pattern]).find("m", None, NOW) is pattern
+
+
+def test_a_model_whose_only_price_was_withdrawn_or_is_to_come_is_none_with_a_price() -> None:
+    own = [price(model, source=OPERATOR_SOURCE) for model in ("m", "n", "o-*")]
+    book = Book([*own, price("n"), *map(withdrawal, ("m", "n", "o-*")), price("p", valid_from="2026-04-01")])
+    assert sorted(book.models(datetime(2026, 2, 28, tzinfo=UTC))) == ["m", "n", "o-*"]
+    assert book.models(datetime(2026, 3, 1, tzinfo=UTC)) == ["n"]
+    assert book.models(datetime(2026, 4, 1, tzinfo=UTC)) == ["n", "p"]
 
 
 def test_a_tier_whose_price_was_withdrawn_costs_what_default_does() -> None:
@@ -265,6 +279,21 @@ def test_of_several_names_the_first_counts_an_operators_price_before_it_and_one_
     own = price("m", source=OPERATOR_SOURCE)
     assert Book([anything, answered, own]).find_first(("m-1", "m"), None, NOW) is own
     assert Book().find_first(("m-1", "m"), None, NOW) is None
+
+
+def test_a_variant_is_charged_by_a_price_of_its_own_and_not_by_a_pattern_for_more_than_its_model() -> None:
+    names, asked = ("m-1", "m"), ["hd/8x8"]
+    model, pattern, anything = price("m"), price("m*", source=OPERATOR_SOURCE), price("*")
+    book = Book([model, pattern, anything])
+    assert book.find_first(("m",), None, NOW, asked) is model
+    assert book.find_first(("n",), None, NOW, asked) is anything
+    for own in (price("m/hd/8x8"), price("m/hd/*"), price("m/*")):
+        book = Book([model, own, price("m-1"), anything])
+        assert book.find_first(names, None, NOW, asked) is own
+        assert book.find_first(("m",), None, NOW) is model
+        standard = book.find_first(names, None, NOW, ["8x8"])
+        assert standard is not None
+        assert standard.model == ("m/*" if own.model == "m/*" else "m-1")
 
 
 def test_a_price_of_one_tier_of_a_name_is_not_charged_for_tiers_that_a_pattern_prices() -> None:

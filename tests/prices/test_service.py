@@ -194,6 +194,35 @@ async def test_a_shipped_price_beside_an_operators_own_is_said_when_it_comes(
     ]
 
 
+async def test_a_shipped_price_that_takes_the_place_of_an_operators_for_more_is_said_when_it_comes(
+    prices: PriceService,
+) -> None:
+    ended = {**row("test-d", source="operator", valid_from="2126-01-01"), "withdrawn": True}
+    del ended["rates"]
+    own = [row(model, source="operator") for model in ("test-a*", "test-b", "test-d", "test-e-1", "*")]
+    await load(prices, *own, ended, row("test-a-2", "1"))
+    new = ["test-a-1", "test-a-2", "test-c", "test-d", "test-e*"]
+    later = [row(model, "2", valid_from="2026-05-01") for model in new]
+    later.append(row("test-b", "2", tier="batch", valid_from="2026-05-01"))
+
+    with capture_logs() as lines:
+        await prices.seed(price_file(*later))
+    await prices.load()
+
+    said = {line["price_id"].partition("/2026")[0]: line["advice"].partition("; ")[0] for line in lines}
+    assert said == {
+        "test-a-1/default": f"it is for a more exact name or tier than yours, {own_id('test-a*')}, and is charged",
+        "test-b/batch": f"it is for a more exact name or tier than yours, {own_id('test-b')}, and is charged",
+        "test-d/default": "your own price goes on being charged",
+    }
+    assert {line["event"] for line in lines} == {"price_shipped_for_override"}
+    assert prices.charge(("test-a-1",), None, MILLION, NOW).cost == 2_000_000_000
+
+
+def own_id(model: str) -> str:
+    return f"{model}/default/2026-01-01T00:00:00+00:00/operator"
+
+
 async def test_prices_that_expired_are_read_again_and_others_are_kept_as_long_as_they_cannot_be(
     prices: PriceService, db: Database
 ) -> None:

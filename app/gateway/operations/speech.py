@@ -78,22 +78,24 @@ class Speech(Unread):
 
     def stream(self, request: MeteredRequest) -> "SpeechStream":
         """Return what meters its stream of events with sound in them."""
-        return SpeechStream(_bytes_per_second(request))
+        return SpeechStream(_bytes_per_second(request), request.bound.units.characters)
 
 
 class SpeechStream(EventStream):
-    """Events with sound in base64; the last one has the usage."""
+    """Events with sound in base64; the last one has the usage, but for the characters that were asked to be said."""
 
     NOTABLE = (re.compile(rb'"type"\s*:\s*"(?:speech\.audio\.done|error)"|"error"\s*:\s*[{"]'),)
     END = re.compile(rb'"type"\s*:\s*"speech\.audio\.done"')
 
-    def __init__(self, bytes_per_second: int) -> None:
+    def __init__(self, bytes_per_second: int, characters: int) -> None:
         super().__init__()
         self._bytes_per_second = bytes_per_second
+        self._characters = characters
 
     def learn(self, document: dict[str, Any]) -> bool:
         """Learn from the last event, or from an error."""
-        self.usage = speech_usage(document.get("usage")) or self.usage
+        usage = speech_usage(document.get("usage"))
+        self.usage = self.usage if usage is None else usage._replace(characters=self._characters)
         self.has_error = self.has_error or bool(document.get("error")) or document.get("type") == "error"
         return True
 
