@@ -8,8 +8,11 @@ BIN    := $(VENV)/bin
 # The first interpreter that is new enough; override with `make PYTHON=/path/to/python`.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
-UV     := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
-LOCK   := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+# uv ends at once where it cannot write its cache, as in a home that can only be read.
+CACHE   = $(shell cache="$${UV_CACHE_DIR:-$${XDG_CACHE_HOME:-$$HOME/.cache}/uv}"; \
+	mkdir -p "$$cache" 2>/dev/null && test -w "$$cache" || echo --no-cache)
+UV      = $(BIN)/uv pip install $(CACHE) --quiet --compile-bytecode --python $(BIN)/python
+LOCK    = $(BIN)/uv pip compile $(CACHE) --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock"
 PYTEST_ARGS ?=
 TORTURE_ARGS ?=

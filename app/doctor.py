@@ -91,7 +91,10 @@ async def _zones(checker: CheckService) -> Finding:
 async def _redis(settings: Settings) -> Finding:
     assert settings.redis_url is not None, "set by cli.py"  # noqa: S101 - narrows the type
     health = Dependency("redis")
-    redis = Redis(settings.redis_url.get_secret_value(), settings.redis, health)
+    try:
+        redis = Redis(settings.redis_url.get_secret_value(), settings.redis, health)
+    except ValueError as error:
+        return Finding("redis", is_ok=False, detail=str(error), advice="Correct it: Weir does not start with it.")
     try:
         await redis.ping()
     finally:

@@ -1,6 +1,7 @@
 """Gunicorn's configuration, read by `weir serve --workers N` only."""
 
 import asyncio
+import itertools
 import math
 import os
 import signal
@@ -13,7 +14,7 @@ from uvicorn_worker import UvicornWorker
 
 import app.main  # noqa: F401 - before the fork, so that workers share it and start at once
 from app.observability.logging import capture_stdlib, configure
-from app.observability.metrics import forget_worker
+from app.observability.metrics import forget_worker, take_place
 from app.serve import DrainingServer, tune_collector, uvicorn_options
 from app.settings import load_settings
 
@@ -73,6 +74,17 @@ def when_ready(_server: Any) -> None:
     tune_collector()
 
 
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give a worker the first place that is free: that of a dead one, if there is one."""
+    taken = {each.place for each in server.WORKERS.values()}
+    worker.place = next(place for place in itertools.count(1) if place not in taken)
+
+
+def post_fork(_server: Any, worker: Any) -> None:
+    """Let a worker count on where the last one in its place has ended."""
+    take_place(worker.place)
+
+
 def child_exit(_server: Any, worker: Any) -> None:
     """Take a worker that died out of the metrics."""
-    forget_worker(worker.pid)
+    forget_worker(worker.place)

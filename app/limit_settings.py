@@ -26,5 +26,5 @@ class Limits(Group):
     project_tokens_per_minute: _Maximum = Field(None, description="Of each project; unset, no limit.")
     project_concurrent: _Maximum = Field(None, description="Calls of each project at once; unset, no limit.")
     unauthenticated_per_minute: _Maximum = Field(
-        None, description="Calls with a missing or wrong key from each address; unset, no limit."
+        None, description="Calls with a missing or wrong key from each address (IPv6: one /64); unset, no limit."
     )

@@ -14,11 +14,13 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from app.embedded.failure import from_os_error
+from app.embedded.postgres import CONNECTIONS_MAX
 from app.embedded.servers import DirectoryInUse, EmbeddedServers
 from app.settings import Settings, SettingsError
 
 _RUNNING: Final = "running.json"
 _PEPPER: Final = "pepper"
+_SPARE_CONNECTIONS: Final = 20
 
 
 @contextmanager
@@ -39,7 +41,11 @@ def completed(settings: Settings, tell: Callable[[str], None], *, share: bool) -
         names = " and ".join(["PostgreSQL"] * wants_postgres + ["Valkey"] * wants_valkey)
         tell(f"Setting up {names} in {settings.data_dir} ...")
     servers = EmbeddedServers(
-        settings.data_dir, postgres=wants_postgres, valkey=wants_valkey, postgres_bin=settings.pg_bin
+        settings.data_dir,
+        postgres=wants_postgres,
+        valkey=wants_valkey,
+        postgres_bin=settings.pg_bin,
+        connections_max=_connections_max(settings),
     )
     try:
         servers.start()
@@ -47,7 +53,9 @@ def completed(settings: Settings, tell: Callable[[str], None], *, share: bool) -
         running = _read_running(settings.data_dir) if share else None
         if running is None:
             raise
-        yield _with_urls(_with_pepper_in_use(settings), running)
+        shared = _with_urls(_with_pepper_in_use(settings, is_kept=running.pop("keeps_pepper", True)), running)
+        _require_urls(shared)
+        yield shared
         return
     running_file = settings.data_dir / _RUNNING
     with servers:
@@ -56,15 +64,24 @@ def completed(settings: Settings, tell: Callable[[str], None], *, share: bool) -
             "redis_url": servers.redis_url if wants_valkey else None,
         }
         complete = _with_urls(_with_pepper(settings, tell, is_new=is_new), urls)
-        _write_private(running_file, json.dumps({**urls, "pid": os.getpid()}))
+        keeps_pepper = _has_pepper(complete, _read(settings.data_dir / _PEPPER))
+        _write_private(running_file, json.dumps({**urls, "pid": os.getpid(), "keeps_pepper": keeps_pepper}))
         try:
             yield complete
         finally:
             running_file.unlink(missing_ok=True)
 
 
+def _connections_max(settings: Settings) -> int:
+    """Return how many connections all workers can come to have, and commands beside them."""
+    database = settings.database
+    of_worker = database.pool_size + database.hot_pool_size + 1  # which listens
+    return max(CONNECTIONS_MAX, (settings.server.workers or 1) * of_worker + _SPARE_CONNECTIONS)
+
+
 def _with_urls(settings: Settings, urls: dict[str, str | None]) -> Settings:
-    return settings.model_copy(update={name: SecretStr(url) for name, url in urls.items() if url is not None})
+    missing = {name: url for name, url in urls.items() if url is not None and getattr(settings, name) is None}
+    return settings.model_copy(update={name: SecretStr(url) for name, url in missing.items()})
 
 
 def _with_pepper(settings: Settings, tell: Callable[[str], None], *, is_new: bool) -> Settings:
@@ -80,14 +97,27 @@ def _with_pepper(settings: Settings, tell: Callable[[str], None], *, is_new: boo
     return _peppered(settings, pepper)
 
 
-def _with_pepper_in_use(settings: Settings) -> Settings:
-    """Return *settings* with the pepper that the running Weir uses; another one would make keys that never work."""
+def _with_pepper_in_use(settings: Settings, *, is_kept: bool) -> Settings:
+    """Return *settings* with the pepper that the running Weir uses; another one would make keys that never work.
+
+    Where it was given one, and does not have the one that *is_kept* in the data directory, nobody else knows it.
+    """
     if settings.keys.pepper is not None:
         return settings
-    pepper = _read(settings.data_dir / _PEPPER)
+    pepper = _read(settings.data_dir / _PEPPER) if is_kept else None
     if pepper is None:
         raise SettingsError("WEIR_KEYS__PEPPER: the running Weir was given one; give this command the same")
     return _peppered(settings, pepper)
+
+
+def _has_pepper(settings: Settings, pepper: str | None) -> bool:
+    return settings.keys.pepper is not None and settings.keys.pepper.get_secret_value() == pepper
+
+
+def _require_urls(settings: Settings) -> None:
+    for name in ("database_url", "redis_url"):
+        if getattr(settings, name) is None:
+            raise SettingsError(f"WEIR_{name.upper()}: the running Weir was given one; give this command the same")
 
 
 def _peppered(settings: Settings, pepper: str) -> Settings:
@@ -95,8 +125,8 @@ def _peppered(settings: Settings, pepper: str) -> Settings:
     return settings.model_copy(update={"keys": keys})
 
 
-def _read_running(data_dir: Path) -> dict[str, str | None] | None:
-    """Return the URLs that a Weir which is still running has left, None without one."""
+def _read_running(data_dir: Path) -> dict[str, Any] | None:
+    """Return what a Weir which is still running has left: URLs, and whether it has the pepper of the data directory."""
     try:
         running: dict[str, Any] = json.loads((data_dir / _RUNNING).read_bytes())
         os.kill(running.pop("pid"), 0)

@@ -199,15 +199,16 @@ def run_workers(listener: socket.socket, count: int) -> int:
             start_new_session=True,  # a Ctrl-C in the terminal reaches this process only, which then asks for a drain
         ) as process:
 
-            def forward(number: int, _: FrameType | None) -> None:
-                process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
-                if number != signal.SIGHUP:
-                    # This process and the guard have the socket too: connections would wait there for nobody.
-                    closing = threading.Timer(_HAND_OVER_SECONDS, close_for_all, [listener])
-                    closing.daemon = True  # all may have ended before
-                    closing.start()
+            def forward(_number: int, _: FrameType | None) -> None:
+                process.send_signal(signal.SIGTERM)
+                # This process and the guard have the socket too: connections would wait there for nobody.
+                closing = threading.Timer(_HAND_OVER_SECONDS, close_for_all, [listener])
+                closing.daemon = True  # all may have ended before
+                closing.start()
 
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # That of a terminal which is closed, unless somebody has it ignored, as `nohup` does.
+            of_terminal = [signal.SIGHUP] * (signal.getsignal(signal.SIGHUP) == signal.SIG_DFL)
+            for number in (signal.SIGTERM, signal.SIGINT, *of_terminal):
                 signal.signal(number, forward)
             status = process.wait()
             process.communicate(b"\n")

@@ -126,7 +126,9 @@ def variable(location: tuple[int | str, ...]) -> str:
 def _explain(error: ValidationError) -> Iterator[str]:
     for problem in error.errors():
         name, message = variable(problem["loc"]), problem["msg"].removeprefix("Value error, ")
-        given = "" if _is_secret(name) else f" (given: {problem['input']!r})"
+        # What is given to a name that is not known may be a secret all the same.
+        is_secret = _is_secret(name) or problem["type"] == "extra_forbidden"
+        given = "" if is_secret else f" (given: {problem['input']!r})"
         yield message if message.startswith("WEIR_") else f"{name}: {message}{given}"  # of a group: it names settings
 
 

@@ -10,6 +10,7 @@ from app.identity.people_service import PeopleService
 from app.identity.session_service import PEOPLE_CHANGED
 from app.keys.admin_service import KeyAdminService
 from app.keys.caller import Caller
+from app.keys.networks import is_neighbourhood
 from app.keys.owned_key_service import OwnedKeyService
 from app.keys.service import KEYS_CHANGED, KeyService
 from app.keys.service_account_service import ServiceAccountService
@@ -57,7 +58,12 @@ async def build_tenants(settings: Settings, db: Database, clock: Clock) -> Tenan
     keys = KeyService(db, projects, settings.keys, clock)
     key_admin = KeyAdminService(db, keys, projects, clock)
     service_accounts = ServiceAccountService(db, keys, projects, clock)
+
+    async def is_address(text: str) -> bool:
+        return is_neighbourhood(text)
+
     exists: dict[Scope, Callable[[str], Awaitable[bool]]] = {
+        "address": is_address,
         "project": projects.exists,
         "user": people.exists,
         "service_account": service_accounts.exists,

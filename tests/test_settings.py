@@ -215,6 +215,7 @@ def test_production_refuses_a_placeholder_for_the_key_of_secrets(monkeypatch: py
         ("WEIR_KEYS__PREVIOUS_PEPPERS", "ss-word", 'a list is written as JSON: ["a", "b"]'),
         ("WEIR_REDIS__PASSWORD", "ss-word", "Extra inputs are not permitted"),
         ("WEIR_REDIS__AUTH_TOKEN", "ss-word", "Extra inputs are not permitted"),
+        ("WEIR_IDENTITY__TOKEN_SERCET", "ss-word", "Extra inputs are not permitted"),
     ],
 )
 def test_a_value_that_could_not_be_used_is_refused_by_its_name_and_no_secret_is_repeated(

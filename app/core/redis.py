@@ -59,6 +59,7 @@ class Redis:
     """
 
     def __init__(self, url: str, settings: RedisSettings, health: Dependency) -> None:
+        """Take the server's *url*; raises ValueError for one with an option that there is none of."""
         self._url = url
         self._timeout_seconds = settings.timeout_seconds
         self._health = health
@@ -186,10 +187,15 @@ class _Node:
 
     def __init__(self, url: str) -> None:
         self.host = urlsplit(url).hostname or ""
-        # Without timeouts of its own, which would take a busy event loop for a slow Redis: who asks is patient.
-        self.client = redis.asyncio.Redis.from_url(
-            url, socket_timeout=None, socket_connect_timeout=None, retry=Retry(NoBackoff(), 0)
-        )
+        try:
+            # Without timeouts of its own, which would take a busy event loop for a slow Redis: who asks is patient.
+            self.client = redis.asyncio.Redis.from_url(
+                url, socket_timeout=None, socket_connect_timeout=None, retry=Retry(NoBackoff(), 0)
+            )
+            # Connects to nobody yet.
+            self.client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"WEIR_REDIS_URL: an option behind its ? cannot be used: {error}") from None
         self._spare: list[Any] = []
 
     async def run(self, script: Script, rest: Sequence[str | int | bytes], *, is_asked: bool) -> Any:

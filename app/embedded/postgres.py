@@ -19,13 +19,14 @@ from app.embedded.programs import POSTGRES_BIN_VARIABLE, find_initdb, major_vers
 
 ROLE: Final = "weir"
 DATABASE: Final = "weir"
+CONNECTIONS_MAX: Final = 100
+"""That it takes at once, unless it is asked for another number."""
 _STATUS_LINE: Final = 7  # of postmaster.pid, as pg_ctl reads it (src/include/utils/pidfile.h)
 
 _SETTINGS: Final = {
     "listen_addresses": "",
     "port": "5432",
     "unix_socket_permissions": "0700",
-    "max_connections": "100",
     "shared_buffers": "64MB",
     "max_wal_size": "512MB",
     "max_logical_replication_workers": "0",
@@ -41,10 +42,18 @@ _NOT_DURABLE: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_w
 class Postgres:
     """The cluster in `home/postgres`: `data`, who may log in, and the password of the role `weir`."""
 
-    def __init__(self, directory: DataDirectory, *, durable: bool, bin_directory: Path | None) -> None:
+    def __init__(
+        self,
+        directory: DataDirectory,
+        *,
+        durable: bool,
+        bin_directory: Path | None,
+        connections_max: int = CONNECTIONS_MAX,
+    ) -> None:
         self._directory = directory
         self._durable = durable
         self._bin_directory = bin_directory
+        self._connections_max = connections_max
         self._part = directory.home / "postgres"
         self.lock = FileLock(directory.home / "postgres.lock")
 
@@ -74,6 +83,7 @@ class Postgres:
         settings = _SETTINGS | {
             "unix_socket_directories": str(self._directory.sockets),
             "hba_file": str(self._part / "pg_hba.conf"),
+            "max_connections": str(self._connections_max),
         }
         if major >= 18:
             settings["io_method"] = "sync"  # no worker processes for a database that fits into memory

@@ -10,7 +10,7 @@ from typing import Self
 
 from app.embedded.datadir import DataDirectory
 from app.embedded.failure import DirectoryInUse, EmbeddedServerError, from_os_error
-from app.embedded.postgres import Postgres
+from app.embedded.postgres import CONNECTIONS_MAX, Postgres
 from app.embedded.process import Server
 from app.embedded.valkey import Valkey
 
@@ -22,6 +22,7 @@ class EmbeddedServers:
 
     With *durable* false (tests only) nothing is written through to the disk. *postgres* and *valkey* say which of
     both to start. *postgres_bin* is the directory of PostgreSQL's programs; without it `$WEIR_PG_BIN`, then a wheel.
+    *connections_max* is how many PostgreSQL takes at once.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class EmbeddedServers:
         postgres: bool = True,
         valkey: bool = True,
         postgres_bin: Path | None = None,
+        connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         self._data_dir = data_dir
         self._durable = durable
         self._wants_postgres = postgres
         self._wants_valkey = valkey
         self._postgres_bin = postgres_bin
+        self._connections_max = connections_max
         self._owner_pid = 0
         self._directory: DataDirectory | None = None
         self._postgres: Postgres | None = None
@@ -67,7 +70,12 @@ class EmbeddedServers:
             self._valkey = Valkey(self._directory, durable=self._durable)
             self._servers["valkey"] = Server(self._valkey.prepare())
         if self._wants_postgres:
-            self._postgres = Postgres(self._directory, durable=self._durable, bin_directory=self._postgres_bin)
+            self._postgres = Postgres(
+                self._directory,
+                durable=self._durable,
+                bin_directory=self._postgres_bin,
+                connections_max=self._connections_max,
+            )
             self._servers["postgres"] = Server(self._postgres.prepare())
         for server in self._servers.values():
             server.wait_until_ready()

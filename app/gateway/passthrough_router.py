@@ -11,7 +11,7 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from app.deps import shows_key_in_docs
-from app.errors import BodyTooLarge, UnknownPath
+from app.errors import BodyTooLarge, InvalidRequest, UnknownPath
 from app.gateway.answer import Inbound
 from app.gateway.passthrough_service import PassedCall, PassthroughService
 from app.gateway.router import MeteredRoute, departure_cancels, send_answer
@@ -63,7 +63,10 @@ class PassedResponse(Response):
 
 
 class Incoming:
-    """The body of a request on its way in; BodyLimit, outside of here, refuses one that stops."""
+    """The body of a request on its way in; BodyLimit, outside of here, refuses one that stops.
+
+    Raises InvalidRequest for one of two types: the upstream may read it as the other.
+    """
 
     def __init__(self, http: Request) -> None:
         settings: Http = http.app.state.settings.http
@@ -71,7 +74,10 @@ class Incoming:
         self._size_bytes_max = settings.body_size_bytes_max
         length = http.headers.get("content-length")
         self.is_there = length not in (None, "0") or "transfer-encoding" in http.headers
-        self.is_json = http.headers.get("content-type", "").partition(";")[0].strip().lower().endswith("json")
+        types = http.headers.getlist("content-type")
+        if len(types) > 1:
+            raise InvalidRequest("The Content-Type header is there more than once.")
+        self.is_json = "".join(types).partition(";")[0].strip().lower().endswith("json")
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield it as it arrives; raises BodyTimeout, and ClientDisconnect when it does not."""

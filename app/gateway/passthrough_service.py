@@ -163,8 +163,11 @@ class PassthroughService:
         """Return the upstreams that have some of what is listed, none for any other call."""
         if not call.path.is_list(call.method):
             return []
-        after = parse_qs(call.inbound.query).get("after", [None])[-1]
-        return await self._parts.custody.places_of(caller.paying_project_id, call.path.kind, after)
+        asked, custody, project_id = parse_qs(call.inbound.query), self._parts.custody, caller.paying_project_id
+        *others, after = asked.get("after", [None])
+        for cursor in (*others, *asked.get("before", ())):  # the upstream may heed any of them
+            await custody.place_of(project_id, str(cursor))
+        return await custody.places_of(project_id, call.path.kind, after)
 
     def _attempt(self, caller: Caller, operation: PassedOn, target: Target, context: CallContext) -> Attempt:
         started_at = self._parts.clock()

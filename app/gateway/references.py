@@ -4,6 +4,7 @@ Whose such an object is must be asked before a request that names it is sent.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -21,9 +22,10 @@ _NOT_LOOKED_UP: Final = frozenset(
 def references_of(document: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the ids of all that the request *document*, of any endpoint, names of stored objects, each once."""
     found: dict[str, None] = {}
-    for name in ("previous_response_id", "conversation"):
-        value = document.get(name)
-        value = value.get("id") if isinstance(value, dict) else value
+    cache = document.get("prompt_cache_options")
+    compared = cache.get("comparison_response_id") if isinstance(cache, dict) else None
+    for named in (document.get("previous_response_id"), document.get("conversation"), compared):
+        value = named.get("id") if isinstance(named, dict) else named
         if isinstance(value, str):
             found[value] = None
     for item in objects(document.get("input")):
@@ -60,8 +62,8 @@ def refuse_repeated(body: bytes) -> None:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        name = next(name for name in names if names.count(name) > 1)[:100]
+        times = Counter(name for name, _ in pairs)
+        name = next(name for name in times if times[name] > 1)[:100]
         raise InvalidRequest(f"Invalid '{name}': it is there more than once.", param=name)
     return members
 

@@ -30,6 +30,8 @@ _PRICED: Final = frozenset(
 """Of the tools that the upstream runs, those whose fees, if any, are in the price of the model that calls them."""
 _CONTAINER_SESSIONS: Final = {"1g": 1, "4g": 4, "16g": 16, "64g": 64}
 """How many sessions of the code interpreter a container costs as much as, by its `memory_limit`; others: the most."""
+_DRAWS_BY: Final = {"image_generation": "gpt-image-2.6-sunburst"}
+"""By kind, the model of a tool that names none."""
 _WORDS: Final = frozenset(
     {
         "apply_patch_call",
@@ -106,13 +108,17 @@ class HostedTools(NamedTuple):
 
 def hosted_tools(document: Mapping[str, Any]) -> HostedTools:
     """Return the tools that the upstream runs; a stored prompt may have any of them."""
-    tools = objects(document.get("tools"))
-    for item in objects(document.get("input")):
-        tools += objects(item.get("tools"))
+    tools = _tools(document)
     kinds = {str(tool.get("type")) for tool in tools if not _is_run_by_caller(tool)}
     if document.get("prompt") is not None:
         kinds.add("prompt")
     return HostedTools(frozenset(kinds), container_sessions(tools))
+
+
+def tool_models(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the models that the tools of a request work with: what they name, or draw by if they name none."""
+    named = (tool.get("model") or _DRAWS_BY.get(str(tool.get("type"))) for tool in _tools(document))
+    return tuple(dict.fromkeys(model for model in named if isinstance(model, str)))
 
 
 def container_sessions(tools: list[dict[str, Any]]) -> int:
@@ -159,6 +165,13 @@ def counted_responses_bound(document: Mapping[str, Any], bound: Bound, count: Ca
             written = orjson.dumps({name: value}).decode()
             tokens += min(len(written.encode()), 2 * count(written))
     return bound._replace(input_tokens=min(bound.input_tokens, tokens))
+
+
+def _tools(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    tools = objects(document.get("tools"))
+    for item in objects(document.get("input")):
+        tools += objects(item.get("tools"))
+    return tools
 
 
 def _is_run_by_caller(tool: dict[str, Any]) -> bool:

@@ -110,7 +110,7 @@ class ResponsesMeter:
         lane = optional(event, "stream_id", str)  # before anything is held for it
         if request.is_background:
             raise InvalidRequest("Responses on a WebSocket cannot be made in the background.", param="background")
-        plan = await self._account.plan(request.model, request.references)
+        plan = await self._account.plan(request.model, request.references, request.tool_models)
         lease = await self._account.count(request.model, demand_of(_RESPONSES, request, counts_tokens=True))
         try:
             target = await self._target_of(plan)

@@ -55,13 +55,13 @@ class GatewayService:
         gives the place back.
         """
         _note(context, operation, request)
-        plan = self._upstreams.plan_for(caller, request.model)
+        plan = self._upstreams.plan_for(caller, request.model, request.tool_models)
         self._reservations.require_writable()
         if request.references:
             plan = await self._dispatcher.narrow(caller.paying_project_id, plan, request)
         record = None
         asked = inbound.target(operation.path)
-        claim = read_key(inbound.values("idempotency-key"), caller.key_id, asked, request.identity)
+        claim = read_key(inbound.values("idempotency-key"), caller.idempotency_scope, asked, request.identity)
         if claim is not None:
             kept = await self._reservations.find_kept(claim)
             if not isinstance(kept, Record):
@@ -93,9 +93,8 @@ class GatewayService:
     ) -> Explanation:
         """Return what `run` would do with *request* now; nothing is sent, held or written."""
         _note(context, operation, request)
-        plan = await self._dispatcher.narrow(
-            caller.paying_project_id, self._upstreams.plan_for(caller, request.model), request
-        )
+        plan = self._upstreams.plan_for(caller, request.model, request.tool_models)
+        plan = await self._dispatcher.narrow(caller.paying_project_id, plan, request)
         target = plan.targets[0]
         attempt = self._attempt(caller, operation, request, target, context)
         charges = self._limits.charges(payer_of(caller, request.model), partial(demand_of, operation, request))

@@ -57,12 +57,12 @@ class SocketAccount:
         self._project_id = caller.paying_project_id
         self._context = context
 
-    async def plan(self, model: str, references: Sequence[str] = ()) -> Plan:
-        """Return where a call for *model* may go that names *references*.
+    async def plan(self, model: str, references: Sequence[str] = (), tool_models: Sequence[str] = ()) -> Plan:
+        """Return where a call for *model* may go that names *references*, and whose tools work with *tool_models*.
 
         Raises ModelNotFound or NoUpstream, also unless the caller may call it, and what `Custody.narrow` raises.
         """
-        plan = self._parts.upstreams.plan_for(self._caller, model)
+        plan = self._parts.upstreams.plan_for(self._caller, model, tool_models)
         return await self._parts.custody.narrow(self._project_id, plan, references)
 
     async def keep(self, attempt: Attempt, stored: Sequence[StoredObject]) -> None:

@@ -16,7 +16,7 @@ class KeyClaim(NamedTuple):
     """A caller's wish that this request is made once under *key*, whatever happens on the way."""
 
     key_id: str
-    """The API key: two callers never share an idempotency key."""
+    """The API key, or a person and the project that pays: two callers never share an idempotency key."""
     key: str
     fingerprint: bytes
     """SHA-256 of what is asked for."""

@@ -11,6 +11,7 @@ from app.errors import Unauthenticated
 from app.identity.jwt import is_token
 from app.keys.access import Access, paying_project, require, require_address, require_project, require_scope
 from app.keys.caller import Caller
+from app.keys.networks import neighbourhood
 from app.keys.scopes import Scope
 from app.observability.context import call_context
 
@@ -53,7 +54,7 @@ async def authenticate(
             require_address(caller, context.address)
     except Unauthenticated:
         limits: LimitService = request.app.state.wiring.limits.service
-        await limits.count_unauthenticated(context.address)
+        await limits.count_unauthenticated(neighbourhood(context.address) or None)
         raise
     context.key_id = caller.key_id
     context.project_id = caller.project_id

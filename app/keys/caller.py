@@ -44,6 +44,20 @@ class Caller:
         assert self.project_id is not None, "an admin key reached the gateway"  # noqa: S101 - narrows the type
         return self.project_id
 
+    @property
+    def idempotency_scope(self) -> str:
+        """Within which an idempotency key is one: its own key, which is one project's; of a person each project."""
+        return f"{self.key_id} {self.project_id}" if self.kind == "person" else self.key_id
+
+    @property
+    def seen_project_ids(self) -> tuple[str, ...] | None:
+        """The projects whose calls may be looked at: the one that pays, else all that may be read; None for every."""
+        if self.project_id is not None:
+            return (self.project_id,)
+        if self.may("read", None):
+            return None
+        return tuple(project_id for project_id in self.project_roles if self.may("read", project_id))
+
     def may(self, right: Right, project_id: str | None) -> bool:
         """Tell whether its role in the organization, or in the project, gives it *right* there."""
         if self.organization_role is not None and right in ORGANIZATION_RIGHTS[self.organization_role]:

@@ -47,4 +47,13 @@ def neighbourhood(address: str | None) -> str:
     found = None if address is None else _read_address(address)
     if isinstance(found, IPv6Address):
         return str(ip_network((found, 64), strict=False))
-    return address or ""
+    return (address or "") if found is None else str(found)
+
+
+def is_neighbourhood(text: str) -> bool:
+    """Tell whether *text* is what `neighbourhood` returns of some address."""
+    try:
+        network = read_network(text)
+    except ValueError:
+        return False
+    return neighbourhood(str(network.network_address)) == text

@@ -13,7 +13,7 @@ from app.ledger.entries import Ending, Entry, Outcome
 class ReceiptQuery(NamedTuple):
     """What receipts must be like, None for anything; and which of them are on the page."""
 
-    project_id: str | None = None
+    project_ids: Sequence[str] | None = None
     key_id: str | None = None
     user_id: str | None = None
     model: str | None = None

@@ -16,7 +16,7 @@ from app.ledger.receipt_query import ID_SLACK, ReceiptQuery, first_id
 
 # And a call from its settlement, by the clocks of two processes: enough to leave out partitions.
 _CLOCKS: Final = timedelta(days=1)
-_SAME: Final = ("project_id", "key_id", "user_id", "outcome", "ending")
+_SAME: Final = ("key_id", "user_id", "outcome", "ending")
 
 
 async def find_receipts(tx: AsyncConnection, query: ReceiptQuery, after: UUID | None, limit: int) -> list[Entry]:
@@ -42,11 +42,11 @@ async def find_receipts(tx: AsyncConnection, query: ReceiptQuery, after: UUID | 
     return [_entry(row) for row in rows]
 
 
-async def find_attempts(tx: AsyncConnection, request_id: str, project_id: str | None) -> Sequence[UUID]:
-    """Return the ids of up to two attempts of one request; only of *project_id* unless that is None."""
+async def find_attempts(tx: AsyncConnection, request_id: str, project_ids: Sequence[str] | None) -> Sequence[UUID]:
+    """Return the ids of up to two attempts of one request; only of *project_ids* unless that is None."""
     query = select(LedgerEntry.id).distinct().where(LedgerEntry.request_id == request_id).limit(2)
-    if project_id is not None:
-        query = query.where(LedgerEntry.project_id == project_id)
+    if project_ids is not None:
+        query = query.where(LedgerEntry.project_id.in_(project_ids))
     return (await tx.execute(query)).scalars().all()
 
 
@@ -56,6 +56,8 @@ def _conditions(query: ReceiptQuery) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [
         getattr(entry, name) == value for name, value in wanted.items() if value is not None
     ]
+    if query.project_ids is not None:
+        conditions.append(entry.project_id.in_(query.project_ids))
     if query.model is not None:
         conditions.append(or_(entry.model == query.model, entry.answered_model == query.model))
     # The index has ids only; the exact moments are on the rows.

@@ -36,7 +36,7 @@ class ReceiptsQuery(Shape):
     def asked(self) -> ReceiptQuery:
         """Return the question."""
         return ReceiptQuery(
-            project_id=self.project_id,
+            project_ids=None if self.project_id is None else (self.project_id,),
             key_id=self.key_id,
             user_id=self.user_id,
             model=self.model,

@@ -43,15 +43,15 @@ async def find_orphaned(connection: "asyncpg.Connection[asyncpg.Record]", ids: S
 
 
 async def find_entries(
-    tx: AsyncConnection, request_id: str, project_id: str | None, attempts_max: int
+    tx: AsyncConnection, request_id: str, project_ids: Sequence[str] | None, attempts_max: int
 ) -> tuple[list[Entry], int]:
     """Return all entries of the newest attempts of one request, newest first, and what all of its entries cost.
 
-    Only of *project_id* unless that is None.
+    Only of *project_ids* unless that is None.
     """
     of_request = [LedgerEntry.request_id == request_id]
-    if project_id is not None:
-        of_request.append(LedgerEntry.project_id == project_id)
+    if project_ids is not None:
+        of_request.append(LedgerEntry.project_id.in_(project_ids))
     attempts = select(
         LedgerEntry.id,
         func.max(LedgerEntry.settled_at).label("ended_at"),

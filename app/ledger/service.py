@@ -111,7 +111,7 @@ class LedgerService:
             await asyncio.sleep(seconds)
             async with self._db.transaction() as tx:
                 limit = _ATTEMPTS_MAX + 1
-                entries, cost = await repository.find_entries(tx, request_id, caller.project_id, limit)
+                entries, cost = await repository.find_entries(tx, request_id, caller.seen_project_ids, limit)
             if entries:
                 ids = dict.fromkeys(entry.id for entry in entries)
                 attempts = [folded([entry for entry in entries if entry.id == each]) for each in ids]
@@ -123,14 +123,15 @@ class LedgerService:
 
         Raises Forbidden when it asks for another project than the caller's, InvalidRequest for an unknown `after`.
         """
-        if caller.project_id is not None:
-            if query.project_id not in (None, caller.project_id):
-                raise Forbidden("This key sees the requests of its own project only.", param="project_id")
-            query = query._replace(project_id=caller.project_id)
+        seen = caller.seen_project_ids
+        if seen is not None:
+            if query.project_ids is not None and not set(query.project_ids) <= set(seen):
+                raise Forbidden("You see the requests of your own project only.", param="project_id")
+            query = query._replace(project_ids=query.project_ids or seen)
         after = None if query.after is None else attempt_of(query.after)
         async with self._db.transaction() as tx:
             if query.after is not None and after is None:
-                after = only_attempt(await receipt_repository.find_attempts(tx, query.after, caller.project_id))
+                after = only_attempt(await receipt_repository.find_attempts(tx, query.after, seen))
             entries = await receipt_repository.find_receipts(tx, query, after, query.limit + 1)
         return ReceiptPage(entries[: query.limit], has_more=len(entries) > query.limit)
 

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
+from select import PIPE_BUF
 from typing import Any, BinaryIO, Final, Protocol
 
 import orjson
@@ -57,7 +58,7 @@ class LineWriter:
     debug = info = warning = error = critical = msg
 
     def soon(self, render: Callable[[], bytes]) -> None:
-        """Write the line that *render* returns within *gathering_seconds*, as one piece with all others of that time.
+        """Write the line that *render* returns within *gathering_seconds*, together with all others of that time.
 
         To wake up whoever reads them costs more than a line itself, and to render many together less than one by one.
         """
@@ -79,11 +80,26 @@ class LineWriter:
             if self._stream is None or not lines:
                 return
             text = b"".join([(line if isinstance(line, bytes) else line()) + b"\n" for line in lines])
+            start = 0
             try:
-                self._stream.write(text)
-                self._stream.flush()
+                while start < len(text):
+                    end = _end_of_piece(text, start)
+                    self._stream.write(text[start:end])
+                    self._stream.flush()
+                    start = end
             except (OSError, ValueError):
                 pass
+
+
+def _end_of_piece(text: bytes, start: int) -> int:
+    """Return where to end a piece of whole lines that no other worker's, in the same pipe, can come into the middle of.
+
+    That is sure of `PIPE_BUF` bytes (https://pubs.opengroup.org/onlinepubs/9799919799/functions/write.html), and so not
+    of a line that is longer.
+    """
+    if len(text) - start <= PIPE_BUF:
+        return len(text)
+    return (text.rfind(b"\n", start, start + PIPE_BUF) + 1) or (text.index(b"\n", start) + 1)
 
 
 class Logger(FilteringBoundLogger, Protocol):

@@ -20,6 +20,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
     multiprocess,
+    values,
 )
 
 from app.core.money import NANO_PER_USD, Nano
@@ -189,10 +190,19 @@ def render_metrics(registry: CollectorRegistry) -> tuple[bytes, str]:
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
-def forget_worker(pid: int) -> None:
+def take_place(place: int) -> None:
+    """Count on in the files of whoever had *place*, which no two processes have at once; before any metric is made.
+
+    With files for each process number there would be more of them with every worker that dies, and all are read.
+    """
+    if _MULTIPROCESS_VARIABLE in os.environ:
+        values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]
+
+
+def forget_worker(place: int) -> None:
     """Take the gauges of the worker that died out of the sums; for gunicorn's `child_exit` hook."""
     if _MULTIPROCESS_VARIABLE in os.environ:
-        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        multiprocess.mark_process_dead(place)  # type: ignore[no-untyped-call]
 
 
 def _declare_process(registry: CollectorRegistry) -> None:

@@ -1,7 +1,7 @@
 """Who answers: plans where a call goes and sends it there."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from random import random
@@ -80,10 +80,14 @@ class UpstreamService:
         self._directory = directory
         self._calls = calls
 
-    def plan_for(self, caller: Caller, model: str) -> Plan:
-        """Return where a call of *caller* may go: a model that is not for it is as unknown as one that is not there."""
-        if not self._allows(caller, model):
-            raise ModelNotFound(model)
+    def plan_for(self, caller: Caller, model: str, tool_models: Sequence[str] = ()) -> Plan:
+        """Return where a call of *caller* may go, whose tools work with *tool_models*.
+
+        A model that is not for it is as unknown as one that is not there.
+        """
+        for each in (model, *tool_models):
+            if not self._allows(caller, each):
+                raise ModelNotFound(each)
         return self.plan(model, lambda other: self._allows(caller, other))
 
     def plan(self, model: str, allows: Callable[[str], bool] = lambda _: True) -> Plan:

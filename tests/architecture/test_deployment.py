@@ -183,3 +183,28 @@ def test_the_checks_of_a_pull_request_are_those_of_the_makefile() -> None:
     runs = [step["run"] for step in described["jobs"]["check"]["steps"] if "run" in step]
 
     assert runs == ["make lint types test"]
+
+
+def test_the_reference_is_checked_whatever_it_is_written_from() -> None:
+    described = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    [hook] = [hook for repo in described["repos"] for hook in repo["hooks"] if hook["id"] == "reference"]
+    sources = [*ROOT.glob("app/**/*.py"), *ROOT.glob("scripts/*.py"), *ROOT.glob("docs/reference/*.md")]
+
+    assert not [path for path in sources if not re.search(hook["files"], path.relative_to(ROOT).as_posix())]
+
+
+@pytest.mark.parametrize("is_writable", [True, False])
+def test_a_home_that_can_only_be_read_is_no_reason_not_to_install(tmp_path: Path, *, is_writable: bool) -> None:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "UV_", "XDG_"))}
+    home = tmp_path if is_writable else Path("/dev/null")  # nobody, root included, makes a directory in there
+    printed = subprocess.run(
+        ["make", "--dry-run", "--always-make", ".venv/.dev"],
+        cwd=ROOT,
+        env={**inherited, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert "/uv pip install " in printed
+    assert ("--no-cache" in printed) is not is_writable

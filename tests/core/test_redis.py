@@ -95,3 +95,9 @@ async def test_the_connections_to_a_primary_that_becomes_a_replica_are_left(
 
     redis_call(own_valkey.url, "REPLICAOF", "NO", "ONE")
     assert await count() == 4
+
+
+@pytest.mark.parametrize("option", ["family=0", "socket_timeout=3s"])
+def test_an_option_that_there_is_none_of_is_found_before_anybody_asks(option: str) -> None:
+    with pytest.raises(ValueError, match=r"^WEIR_REDIS_URL: an option .*(family|socket_timeout)"):
+        Redis(f"redis://:secret@127.0.0.1:6379/0?{option}", RedisSettings(), Dependency("redis"))

@@ -67,6 +67,7 @@ async def test_another_projects_objects_are_not_there(weir: RunningWeir, mine: A
         other.batches.create(input_file_id=file.id, endpoint="/v1/responses", completion_window="24h"),
         other.fine_tuning.jobs.create(model="gpt-4o-mini", training_file=file.id),
         other.files.list(after=file.id),
+        other.vector_stores.list(before=store.id),
         other.files.retrieve("file-that-nobody-has"),
     ]
     for attempt in attempts:
@@ -74,6 +75,28 @@ async def test_another_projects_objects_are_not_there(weir: RunningWeir, mine: A
             await attempt
     assert len(weir.arrivals) == before, "nothing was sent"
     assert (await mine.files.retrieve(file.id)).id == file.id
+
+
+async def test_no_cursor_of_another_project_is_asked_for_beside_an_own_one(
+    weir: RunningWeir, mine: AsyncOpenAI, other: AsyncOpenAI
+) -> None:
+    own, theirs = (await mine.files.create(**FILE)).id, (await other.files.create(**FILE)).id
+    before = len(weir.arrivals)
+    async with weir.http() as client:
+        for cursors in (f"after={theirs}&after={own}", f"after={own}&before={theirs}"):
+            assert (await client.get(f"/v1/files?{cursors}")).status_code == 404
+    assert len(weir.arrivals) == before
+
+
+async def test_a_body_of_two_types_is_refused(weir: RunningWeir, mine: AsyncOpenAI, other: AsyncOpenAI) -> None:
+    theirs = await other.files.create(**FILE)
+    before = len(weir.arrivals)
+    body = orjson.dumps({"input_file_id": theirs.id, "endpoint": "/v1/responses", "completion_window": "24h"})
+    headers = [("content-type", "multipart/form-data; boundary=x"), ("content-type", "application/json")]
+    async with weir.http() as client:
+        answer = await client.post("/v1/batches", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")
+    assert len(weir.arrivals) == before
 
 
 async def test_a_list_has_the_projects_own_objects_in_true_pages(mine: AsyncOpenAI, other: AsyncOpenAI) -> None:

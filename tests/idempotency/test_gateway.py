@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.fixtures.canned import CannedUpstream
+from tests.fixtures.signed_in import sign_in
 from tests.fixtures.waiting import until
 from tests.fixtures.weir import RunningWeir, StartWeir
 
@@ -78,6 +79,21 @@ async def test_a_key_belongs_to_one_caller(weir: RunningWeir) -> None:
     answer = await ask(weir, {**HELLO, "temperature": 0})
     assert answer.status_code == 200
     assert len(weir.arrivals) == 2
+
+
+async def test_a_key_of_a_person_is_another_one_in_another_project(weir: RunningWeir) -> None:
+    other = await weir.wiring.tenants.projects.create("Other")
+    weir.api_key = (await sign_in(weir, "Ada", proj_default="member", **{other.id: "member"})).token
+    answers = []
+    for project_id in ("proj_default", other.id, other.id):
+        async with weir.http() as client:
+            headers = {"idempotency-key": "order-1", "openai-project": project_id}
+            answers.append(await client.post("/v1/chat/completions", json=HELLO, headers=headers))
+        await weir.wiring.ledger.drain()
+
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert ["idempotent-replayed" in answer.headers for answer in answers] == [False, False, True]
+    assert [entry["project_id"] for entry in await weir.entries()] == ["proj_default", other.id]
 
 
 async def test_while_the_first_is_under_way_the_second_is_told_to_wait(weir: RunningWeir) -> None:

@@ -6,7 +6,7 @@ from app.errors import Forbidden
 from app.key_errors import AddressNotAllowed
 from app.keys.access import require_address, require_scope
 from app.keys.caller import Caller
-from app.keys.networks import neighbourhood, read_network
+from app.keys.networks import is_neighbourhood, neighbourhood, read_network
 from app.keys.scopes import SCOPES, Scope, read_scope
 from app.routes import ROUTES
 from tests.fixtures.weir import RunningWeir
@@ -132,10 +132,26 @@ def test_what_is_no_network_is_refused(text: str) -> None:
     [
         ("203.0.113.7", "203.0.113.7"),
         ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
-        ("::ffff:203.0.113.7", "::ffff:203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
         (None, ""),
         ("unix", "unix"),
     ],
 )
 def test_a_client_of_ipv6_has_a_network(address: str | None, neighbours: str) -> None:
     assert neighbourhood(address) == neighbours
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("203.0.113.7", True),
+        ("2001:db8:0:1::/64", True),
+        ("2001:db8:0:1::5", False),
+        ("2001:DB8:0:1::/64", False),
+        ("203.0.113.0/24", False),
+        ("::ffff:203.0.113.7", False),
+        ("nonsense", False),
+    ],
+)
+def test_what_a_client_is_counted_as_is_written_in_one_way(text: str, is_one: bool) -> None:
+    assert is_neighbourhood(text) is is_one

@@ -13,6 +13,7 @@ from app.core.ids import new_uuid7
 from app.core.money import Nano, usd_text
 from app.ledger.entries import Entry
 from app.ledger.receipt_query import folded
+from tests.fixtures.signed_in import sign_in
 from tests.fixtures.weir import RunningWeir
 from tests.ledger.billed import DAYS, write_to
 from tests.ledger.books import random_entries
@@ -212,6 +213,32 @@ async def test_an_api_key_sees_its_own_project_only(weir: RunningWeir) -> None:
     assert [answer.status_code for answer in unknown] == [400, 400]
     assert unknown[0].json() == unknown[1].json()
     assert (await get(weir, weir.api_key, after=str(theirs.id))).status_code == 200
+
+
+async def test_a_person_without_one_paying_project_sees_those_that_they_are_in(weir: RunningWeir) -> None:
+    other = await weir.wiring.tenants.projects.create("Other")
+    ours, other_one = entry_at(DAYS.begin, project_id="proj_default"), entry_at(DAYS.begin, project_id=other.id)
+    theirs = entry_at(DAYS.begin)
+    await write_to(weir, [ours, other_one, theirs])
+    every_one = {ours.request_id, other_one.request_id, theirs.request_id}
+    people = [
+        (await sign_in(weir, "Nobody"), set[str]()),
+        (await sign_in(weir, "Watcher", proj_default="viewer"), {ours.request_id}),
+        (await sign_in(weir, "Both", proj_default="member", **{other.id: "member"}), every_one - {theirs.request_id}),
+        (await sign_in(weir, "Auditor", "viewer"), every_one),
+    ]
+
+    for person, seen in people:
+        page = (await get(weir, person.token)).json()
+        assert {receipt["id"] for receipt in page["data"]} == seen
+        async with weir.http(person.token) as client:
+            statuses = {each: (await client.get(f"{PATH}/{each}")).status_code for each in every_one}
+        assert {each for each, status in statuses.items() if status == 200} == seen
+        assert set(statuses.values()) <= {200, 404}
+        asked = await get(weir, person.token, project_id=theirs.project_id)
+        assert asked.status_code == (200 if theirs.request_id in seen else 403)
+        after = await get(weir, person.token, after=theirs.request_id)
+        assert after.status_code == (200 if theirs.request_id in seen else 400)
 
 
 async def test_a_call_is_listed_as_its_own_receipt_shows_it(weir: RunningWeir) -> None:

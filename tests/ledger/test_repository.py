@@ -43,7 +43,7 @@ async def insert(db: Database, *entries: Entry) -> None:
 
 async def find(db: Database, request_id: str, project_id: str | None = None) -> Entry | None:
     async with db.transaction() as tx:
-        entries = (await repository.find_entries(tx, request_id, project_id, 20))[0]
+        entries = (await repository.find_entries(tx, request_id, project_id and [project_id], 20))[0]
         return entries[0] if entries else None
 
 

@@ -59,6 +59,7 @@ async def test_a_star_for_the_model_is_every_model(weir: RunningWeir) -> None:
         ({"scope_id": "org"}, "scope_id"),
         ({"scope": "address", "counts": "tokens"}, "counts"),
         ({"scope": "address", "model": "gpt-4o"}, "counts"),
+        ({"scope": "address", "scope_id": "2001:db8::1"}, "scope_id"),
         ({"scope": "project", "scope_id": "proj_unknown"}, "scope_id"),
         ({"scope": "api_key", "scope_id": "key_unknown"}, "scope_id"),
         ({"scope": "user", "scope_id": "user_unknown"}, "scope_id"),

@@ -293,6 +293,20 @@ async def test_calls_that_are_not_authenticated_are_limited_by_their_address(wei
     assert (await ask(weir)).status_code == 200  # whoever has a key may come from the same address
 
 
+async def test_a_client_of_ipv6_does_not_get_around_a_limit_by_another_of_its_addresses(start_weir: StartWeir) -> None:
+    weir = await start_weir({"server.trusted_proxies": ("127.0.0.0/8",)})
+    await make(weir, scope="address", maximum=2)
+    await make(weir, scope="address", scope_id="203.0.113.9", maximum=1)
+
+    async def status(address: str) -> int:
+        async with weir.http("") as client:
+            return (await client.get("/v1/models", headers={"x-forwarded-for": address})).status_code
+
+    assert [await status(f"2001:db8::{end}") for end in ("1", "2", "3")] == [401, 401, 429]
+    assert await status("2001:db8:0:1::1") == 401
+    assert [await status(address) for address in ("203.0.113.9", "::ffff:203.0.113.9")] == [401, 429]
+
+
 async def test_explain_shows_the_limits_of_a_call_and_says_that_one_refuses_it(weir: RunningWeir) -> None:
     await make(weir, name="requests", maximum=1)
     await make(weir, name="tokens", counts="tokens", maximum=1_000)

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
+from select import PIPE_BUF
 from typing import Any
 
 import pytest
 import structlog
 from pydantic import SecretStr
 
-from app.observability.logging import build_logger, capture_stdlib, configure
+from app.observability.logging import LineWriter, build_logger, capture_stdlib, configure
 from app.setting_groups import Log
 from tests.fixtures.waiting import until
 
@@ -307,3 +308,29 @@ def test_libraries_and_servers_are_heard_from_warnings(output: io.BytesIO) -> No
     logging.getLogger("uvicorn.error").warning("a word of warning")
     assert [line["event"] for line in lines(output)] == ["a word of warning"]
     assert not logging.getLogger("uvicorn.access").hasHandlers()
+
+
+class Pieces(io.BytesIO):
+    """Remembers what is written at once, as a pipe passes it on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, piece: Any) -> int:
+        self.written.append(bytes(piece))
+        return super().write(piece)
+
+
+async def test_what_workers_write_at_once_is_whole_lines_that_do_not_come_apart_in_the_pipe_they_share() -> None:
+    pieces = Pieces()
+    writer = LineWriter(pieces, gathering_seconds=3_600)
+    short = [f"{number} ".encode() * 200 for number in range(100)]
+    long = b"x" * (2 * PIPE_BUF)
+    for line in (*short, long, *short):
+        writer.soon(partial(bytes, line))
+    writer.flush()
+
+    assert pieces.getvalue().splitlines() == [*short, long, *short]
+    assert all(piece.endswith(b"\n") for piece in pieces.written)
+    assert [piece for piece in pieces.written if len(piece) > PIPE_BUF] == [long + b"\n"]

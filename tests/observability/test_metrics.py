@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.core.money import Nano
 from app.observability.context import CallContext
 from app.observability.durations import observe_all
-from app.observability.metrics import Metrics, forget_worker, render_metrics
+from app.observability.metrics import Metrics, forget_worker, render_metrics, take_place
 from tests.fixtures.waiting import until
 
 _BOUNDS = (0.5, 1.0, 2.5)
@@ -165,25 +165,28 @@ def test_a_registry_of_its_own_also_describes_the_process() -> None:
     assert content_type.startswith("text/plain; version=")
 
 
-def test_forgetting_a_worker_means_nothing_to_a_single_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_place_of_a_worker_means_nothing_to_a_single_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
-    forget_worker(os.getpid())
+    take_place(1)
+    forget_worker(1)
 
 
 WORKER = """
 import sys
 from prometheus_client import CollectorRegistry
 from app.observability.context import CallContext
-from app.observability.metrics import Metrics, forget_worker, render_metrics
+from app.observability.metrics import Metrics, forget_worker, render_metrics, take_place
 
+place, *gone = map(int, sys.argv[1:])
+take_place(place)
 metrics = Metrics(CollectorRegistry())
 call = CallContext("req_1", 0.0, "POST", "/x", "/x")
 call.operation, call.model, call.upstream, call.outcome, call.status = "chat", "m", "u", "completed", 200
 metrics.call_finished(call, 1.0)
 metrics.ledger_pending(5)
-metrics.database_reachable(is_up=len(sys.argv) == 1)
-for pid in sys.argv[1:]:
-    forget_worker(int(pid))
+metrics.database_reachable(is_up=not gone)
+for each in gone:
+    forget_worker(each)
 sys.stdout.buffer.write(render_metrics(metrics.registry)[0])
 """
 
@@ -191,19 +194,26 @@ sys.stdout.buffer.write(render_metrics(metrics.registry)[0])
 def test_several_workers_are_summed_and_the_dead_ones_gauges_forgotten(tmp_path: Path) -> None:
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
 
-    def work(*arguments: str) -> tuple[int, dict[str, float]]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, *arguments], env=environment, stdout=subprocess.PIPE, text=True
+    def work(place: int, *gone: int) -> dict[str, float]:
+        done = subprocess.run(
+            [sys.executable, "-c", WORKER, *map(str, (place, *gone))],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         )
-        text, _ = process.communicate()
-        assert process.returncode == 0
-        families = text_string_to_metric_families(text)
-        return process.pid, {sample.name: sample.value for family in families for sample in family.samples}
+        families = text_string_to_metric_families(done.stdout)
+        return {sample.name: sample.value for family in families for sample in family.samples}
 
-    first, alone = work()
+    alone = work(1)
     assert (alone["weir_calls_total"], alone["weir_ledger_pending"], alone["weir_database_up"]) == (1, 5, 1)
-    _, both = work(str(10**7))
+    both = work(2, 10**7)
     assert (both["weir_calls_total"], both["http_requests_total"], both["weir_ledger_pending"]) == (2, 2, 10)
     assert both["weir_database_up"] == 0
-    _, after = work(str(first))
+    after = work(3, 1)
     assert (after["weir_calls_total"], after["weir_ledger_pending"]) == (3, 10)
+
+    files = sorted(tmp_path.iterdir())
+    again = work(3, 1)
+    assert (again["weir_calls_total"], again["weir_ledger_pending"]) == (4, 10)
+    assert sorted(tmp_path.iterdir()) == files

@@ -69,6 +69,7 @@ async def test_a_response_is_there_for_its_project_and_for_no_other(
     ("named", "status"),
     [
         ({"previous_response_id": "RESPONSE"}, 400),
+        ({"prompt_cache_options": {"comparison_response_id": "RESPONSE"}}, 400),
         ({"input": [{"type": "item_reference", "id": "ITEM"}]}, 404),
         ({"input": [{"type": "reasoning", "id": "ITEM", "summary": []}]}, 404),
         ({"conversation": "conv_x"}, 404),

@@ -181,13 +181,23 @@ def test_a_worker_that_cannot_take_the_place_of_a_dead_one_yet_takes_nobody_alon
     workers = [line["pid"] for line in two_workers.events("started")]
 
     os.kill(workers[0], signal.SIGKILL)
-    two_workers.wait_for("exited with code 1", 2)
+    two_workers.wait_for("exited with code 1")
+    files = files_of_metrics(workers[1])
+    two_workers.wait_for("exited with code 1", 3)
+    assert files_of_metrics(workers[1]) == files  # however often it is tried
     assert httpx.get(f"{two_workers.base_url}/healthz", trust_env=False).status_code == 200
     fetch(external["WEIR_DATABASE_URL"], f"UPDATE alembic_version SET version_num = '{version}'")
 
     two_workers.wait_until_started(workers=3)
     assert not two_workers.events("stopping")
     assert two_workers.stop() == 0
+
+
+def files_of_metrics(worker: int) -> set[str]:
+    """Return what was counted into from the beginning to the end, which the gauges of those who live are not."""
+    variables = Path(f"/proc/{worker}/environ").read_text().split("\0")
+    [directory] = [value for name, _, value in (each.partition("=") for each in variables) if "MULTIPROC" in name]
+    return {path.name for path in Path(directory).iterdir() if not path.name.startswith("gauge_live")}
 
 
 def test_whoever_starts_says_that_its_servers_are_up(two_workers: WeirProcess) -> None:
@@ -235,13 +245,16 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def test_a_terminal_that_is_closed_ends_it_in_good_order(work_directory: Path, external: dict[str, str]) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_terminal_that_is_closed_ends_it_in_good_order(
+    work_directory: Path, external: dict[str, str], workers: int
+) -> None:
     variables = {**external, "WEIR_MIGRATE_ON_START": "true"}
-    with WeirProcess(work_directory, "serve", "--workers", "1", variables=variables) as weir:
-        weir.wait_until_started()
+    with WeirProcess(work_directory, "serve", "--workers", str(workers), variables=variables) as weir:
+        weir.wait_until_started(workers)
         weir.signal(signal.SIGHUP)
         assert weir.wait() == 0
-    assert (len(weir.events("stopping")), len(weir.events("stopped"))) == (1, 1)
+    assert (len(weir.events("stopping")), len(weir.events("stopped"))) == (workers, workers)
 
 
 def test_the_doctor_says_what_to_do_about_each_failure(weir_command: WeirCommand, external: dict[str, str]) -> None:
@@ -259,6 +272,16 @@ def test_the_doctor_says_what_to_do_about_each_failure(weir_command: WeirCommand
     assert [name for name, _ in findings] == ["database", "redis", "upstream"]
     for (_, advice), variable in zip(findings, ("WEIR_DATABASE_URL", "WEIR_REDIS_URL", "OPENAI_BASE_URL"), strict=True):
         assert variable in advice
+
+
+def test_the_doctor_names_an_option_of_redis_that_there_is_none_of(
+    weir_command: WeirCommand, external: dict[str, str]
+) -> None:
+    weir_command("migrate", **external)
+    finished = weir_command("doctor", **{**external, "WEIR_REDIS_URL": "redis://127.0.0.1:6379/0?family=0"})
+    assert finished.status == 1
+    assert re.search(r"FAILED +redis: WEIR_REDIS_URL: .*'family'\n +-> Correct it", finished.output)
+    assert "ok       upstream" in finished.output
 
 
 def test_the_doctor_names_bad_settings_and_warns_of_unknown_ones(weir_command: WeirCommand) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
 
@@ -83,3 +84,50 @@ def test_a_pepper_that_the_running_weir_was_given_is_not_made_up(
         with completed(peppered, _silent, share=True) as shared:
             assert shared.keys == peppered.keys
     assert not (data_dir / "pepper").exists()
+
+
+def test_a_pepper_that_the_running_weir_was_given_is_not_taken_for_the_one_that_it_made_before(
+    settings: Settings, peppered: Settings
+) -> None:
+    with completed(settings, lambda _: None, share=False) as before:
+        assert before.keys.pepper != peppered.keys.pepper
+    with completed(peppered, _silent, share=False):
+        with (
+            pytest.raises(SettingsError, match="the running Weir was given one"),
+            completed(settings, _silent, share=True),
+        ):
+            pass
+        with completed(peppered, _silent, share=True) as shared:
+            assert shared.keys == peppered.keys
+
+
+@pytest.mark.parametrize("name", ["database_url", "redis_url"])
+def test_a_server_of_the_running_weir_that_is_not_its_own_is_asked_for(peppered: Settings, name: str) -> None:
+    serving = peppered.model_copy(update={name: SecretStr("elsewhere://")})
+    with (
+        completed(serving, _silent, share=False),
+        pytest.raises(SettingsError, match=f"WEIR_{name.upper()}: the running Weir was given one"),
+        completed(peppered, _silent, share=True),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["database_url", "redis_url"])
+def test_a_server_that_a_command_was_given_is_not_exchanged_for_that_of_the_running_weir(
+    peppered: Settings, name: str
+) -> None:
+    given = peppered.model_copy(update={name: SecretStr("elsewhere://")})
+    with completed(peppered, _silent, share=False), completed(given, _silent, share=True) as shared:
+        assert getattr(shared, name) == SecretStr("elsewhere://")
+
+
+@pytest.mark.parametrize(("workers", "connections"), [(None, 100), (2, 100), (10, 180)])
+async def test_a_database_of_its_own_has_connections_for_all_workers(
+    settings: Settings, workers: int | None, connections: int
+) -> None:
+    serving = settings.model_copy(update={"server": settings.server.model_copy(update={"workers": workers})})
+    with completed(serving, lambda _: None, share=False) as complete:
+        assert complete.database_url
+        connection = await asyncpg.connect(complete.database_url.get_secret_value())
+        assert await connection.fetchval("SHOW max_connections") == str(connections)
+        await connection.close()

@@ -11,6 +11,7 @@ from app.projects.service import DEFAULT_PROJECT_ID
 from tests.fixtures.signed_in import sign_in
 from tests.fixtures.waiting import until
 from tests.fixtures.weir import RunningWeir, StartWeir
+from tests.gateway.socket_wire import opened
 
 HI: list[Any] = [{"role": "user", "content": "Hi"}]
 
@@ -58,6 +59,27 @@ async def test_permissions_are_set_and_forgotten(weir: RunningWeir, permissions:
     assert await permissions.retrieve(DEFAULT_PROJECT_ID) == before
     [rows] = await weir.sql("SELECT count(*) FROM audit_entries WHERE event = 'project.updated'")
     assert rows[0] == 2
+
+
+@pytest.mark.parametrize("model", [{}, {"model": "gpt-image-1.5"}], ids=str)
+async def test_a_forbidden_model_is_not_to_be_had_as_a_tool_of_another(
+    weir: RunningWeir, permissions: Any, model: dict[str, str]
+) -> None:
+    await permissions.update(DEFAULT_PROJECT_ID, mode="allow_list", model_ids=["gpt-4o-mini"])
+    tools: list[Any] = [{"type": "image_generation", **model}]
+    async with weir.openai() as client:
+        with pytest.raises(NotFoundError, match="gpt-image-") as refused:
+            await client.responses.create(model="gpt-4o-mini", input="Draw.", tools=tools)
+        assert refused.value.code == "model_not_found"
+        async with opened(weir, "/v1/responses") as wire:
+            asked = {"model": "gpt-4o-mini", "input": "Draw.", "tools": tools}
+            await wire.send({"type": "response.create", **asked})
+            event = await wire.receive()
+        assert (event["type"], event["error"]["code"]) == ("error", "model_not_found")
+        assert not weir.arrivals
+
+        await permissions.update(DEFAULT_PROJECT_ID, mode="allow_list", model_ids=["gpt-4o-mini", "gpt-image-*"])
+        assert (await client.responses.create(model="gpt-4o-mini", input="Draw.", tools=tools)).id
 
 
 async def test_a_forbidden_model_is_as_unknown_as_any(weir: RunningWeir, permissions: Any) -> None:

@@ -51,6 +51,8 @@ class MeteredRequest:
     sound_bytes: int = 0
     variants: tuple[str, ...] = ()
     """What of its model it asks for, in the words of prices: of `dall-e-3/hd/1792x1024` it is `hd/1792x1024`."""
+    tool_models: tuple[str, ...] = ()
+    """Models that its tools work with, beside its own: its caller must be allowed to call them as well."""
     tools: NamedTools = NO_TOOLS
     """What it says of the tools that its answer may have used."""
     output_tokens_expected: int | None = None

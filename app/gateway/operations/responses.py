@@ -25,6 +25,7 @@ from app.gateway.responses_bound import (
     counted_responses_bound,
     hosted_tools,
     responses_bound,
+    tool_models,
 )
 from app.gateway.responses_usage import (
     PENDING,
@@ -93,6 +94,7 @@ class Responses(Operation):
             stores=optional(document, "store", bool) is not False,
             is_background=bool(optional(document, "background", bool)),
             references=references_of(document),
+            tool_models=tool_models(document),
             tools=named_tools(document),
         )
 

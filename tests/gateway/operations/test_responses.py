@@ -542,3 +542,10 @@ def test_a_compaction_is_metered_and_not_stored() -> None:
     request = Compact().read(body_of(stream=True, background=True), {})
 
     assert (request.streamed, request.stores, request.is_background, request.is_capped) == (False, False, False, True)
+
+
+def test_a_name_that_is_there_twice_among_very_many_is_found_without_comparing_each_with_all() -> None:
+    names = b",".join(b'"k%d":0' % number for number in range(300_000))
+
+    with pytest.raises(InvalidRequest, match="'k299999': it is there more than once"):  # by squares it takes minutes
+        RESPONSES.read(b'{"input":"Hello.","metadata":{%b,"k299999":0}}' % names, {})
