@@ -31,7 +31,7 @@ from tests.ledger.conftest import make_entry, open_database, open_ledger, writte
 
 OURS = Caller("key_test", "api", "proj_default", None)
 THEIRS = Caller("key_other", "api", "proj_other", None)
-ADMIN = Caller("key_admin", "admin", None, None)
+ADMIN = Caller("key_admin", "admin", None, None, organization_role="owner")
 
 
 def append(ledger: LedgerService, count: int) -> list[str]:
