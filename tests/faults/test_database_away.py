@@ -16,8 +16,8 @@ from tests.fixtures.weir import RunningWeir, StartWeir
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello."}]}
 SLOW = {**BODY, "model": "gpt-4o-mini;latency_ms=400"}
 IMPATIENT = {
-    "database.connect_timeout_seconds": 1.0,
-    "database.pool_timeout_seconds": 1.0,
+    "database.connect_timeout_seconds": 3.0,
+    "database.pool_timeout_seconds": 3.0,
     # PostgreSQL also ends a transaction that waits this long for its next statement, as one of a busy machine may.
     "database.statement_timeout_seconds": 4.0,
     "database.lock_timeout_seconds": 1.0,
