@@ -21,7 +21,6 @@ from app.gateway.relay_bytes import measure_of, relay_bytes
 from app.gateway.relay_stream import relay_stream
 from app.gateway.reservation_service import ReservationDesk
 from app.gateway.settlement import Settlement
-from app.limits.lease import Lease
 from app.limits.service import LimitService
 from app.upstreams.answer import UpstreamAnswer
 from app.upstreams.failure import UpstreamFailed, Verdict, of_failure
@@ -89,10 +88,11 @@ class Dispatcher:
 
     async def _reserve(self, attempt: CallAttempt) -> None:
         try:
+            await self._hold_place(attempt)
             await self._reservations.make(attempt)
         except BaseException:  # a call that was not made is counted nowhere
             if attempt.ticket is not None:
-                attempt.ticket.end()
+                attempt.ticket.take_back()
             self._limits.release(attempt.lease)
             raise
 
@@ -131,6 +131,8 @@ class Dispatcher:
 
     async def _send(self, attempt: CallAttempt, tries: Tries, inbound: Inbound) -> UpstreamAnswer:
         sent_seconds = monotonic_seconds()
+        if attempt.ticket is not None:
+            attempt.ticket.sent(sent_seconds)
         sending = self._upstreams.call(
             attempt.target,
             inbound.target(attempt.operation.path),
@@ -154,8 +156,7 @@ class Dispatcher:
         then = tries.next(attempt.target, failed.verdict, failed.retry_after_seconds, monotonic_seconds())
         if then is None:
             return failed.settle()
-        own, attempt.lease = attempt.lease, None  # to settle does not end the place: the next attempt takes it over
-        lease = own
+        lease, attempt.lease = attempt.lease, None  # to settle does not end the place: the next attempt takes it over
         ending = failed.settle()
         try:
             await asyncio.sleep(then.pause_seconds)
@@ -164,11 +165,6 @@ class Dispatcher:
             begun = self._begin(then, attempt, failed, tries)
             if begun is not None:
                 target, ticket = begun
-                try:
-                    lease = await self._lease_for(target, attempt, lease)
-                except BaseException:
-                    ticket.end()
-                    raise
                 following = attempt.again(new_uuid7(int(self._clock().timestamp() * 1_000)), target, ticket)
                 following.lease = lease
                 await self._reserve(following)
@@ -179,7 +175,7 @@ class Dispatcher:
             self._limits.release(lease)
             raise
         self._limits.release(lease)
-        attempt.lease = own  # its caller sees how it stood
+        attempt.lease = lease  # its caller sees how it stood
         return ending
 
     def _begin(
@@ -194,13 +190,15 @@ class Dispatcher:
             then = None if then.is_again else tries.next(attempt.target, failed.verdict, None, now)
         return None
 
-    async def _lease_for(self, target: Target, attempt: CallAttempt, lease: Lease | None) -> Lease | None:
-        """Return the place in the limits for an attempt at *target*: another model has its own."""
-        if target.model == attempt.target.model or attempt.payer is None:
-            return lease
-        self._limits.release(lease)
-        payer = attempt.payer._replace(model=target.model)
-        return await self._limits.acquire(payer, partial(demand_of, attempt.operation, attempt.request))
+    async def _hold_place(self, attempt: CallAttempt) -> None:
+        """Move the place in the limits of *attempt*, where it is another model's: each model has its own."""
+        model = attempt.target.model
+        if attempt.payer is None or attempt.payer.model == model:
+            return
+        self._limits.release(attempt.lease)
+        attempt.payer = attempt.payer._replace(model=model)
+        demand = partial(demand_of, attempt.operation, attempt.request)
+        attempt.lease = await self._limits.acquire(attempt.payer, demand)
 
 
 async def _unless_stranded(

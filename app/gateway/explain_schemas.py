@@ -131,7 +131,9 @@ class ExplanationView(Shape):
     def of(cls, explanation: Explanation) -> "ExplanationView":
         """Return *explanation* as it is shown."""
         answer, verdict = explanation.answer, explanation.verdict
-        error: WeirError | None = None if isinstance(answer, Grant) else refusal(answer, 0)
+        error: WeirError | None = explanation.unavailable
+        if error is None and not isinstance(answer, Grant):
+            error = refusal(answer, 0)
         if verdict.refused is not None:  # limits come first
             error = rate_limited(explanation.charges, verdict.standings, verdict.refused)
         return cls(

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from app.budgets.admission import Demand, Grant, Shortfall, Window
 from app.budgets.refusal import Unpriced
+from app.errors import Operational
 from app.limits.lease import Charge, Verdict
 from app.prices.service import Ceiling
 from app.upstreams.routing import Target
@@ -29,3 +30,5 @@ class Explanation(NamedTuple):
     """How much the call would count in each of its limits."""
     verdict: Verdict = Verdict((), 0)
     """What these would say."""
+    unavailable: Operational | None = None
+    """Why no upstream would be sent the call."""

@@ -95,11 +95,12 @@ class GatewayService:
         _note(context, operation, request)
         plan = self._upstreams.plan_for(caller, request.model, request.tool_models)
         plan = await self._dispatcher.narrow(caller.paying_project_id, plan, request)
-        target = plan.targets[0]
+        target, unavailable = self._upstreams.look(plan)
         attempt = self._attempt(caller, operation, request, target, context)
-        charges = self._limits.charges(payer_of(caller, request.model), partial(demand_of, operation, request))
+        charges = self._limits.charges(payer_of(caller, target.model), partial(demand_of, operation, request))
         verdict = await self._limits.look(charges)
-        return (await self._reservations.explain(attempt))._replace(charges=charges, verdict=verdict)
+        found = await self._reservations.explain(attempt)
+        return found._replace(charges=charges, verdict=verdict, unavailable=unavailable)
 
     def _attempt(
         self, caller: Caller, operation: Operation, request: MeteredRequest, target: Target, context: CallContext

@@ -108,6 +108,11 @@ class Breaker:
             self._trials_begun_at.append(now)
         return self.round
 
+    def take_back(self, round_: int, at: float) -> None:
+        """Let another call have the place of one that began at that moment and was not sent."""
+        if round_ == self.round and at in self._trials_begun_at:
+            self._trials_begun_at.remove(at)
+
     def succeeded(self, round_: int, now: float, *, is_slow: bool = False) -> None:
         """Count an answer; *is_slow* when its head took too long."""
         self._silent_calls = self._untold_cool_downs = 0

@@ -38,6 +38,11 @@ class Load:
         if self.upstream.requests_per_minute is not None:
             self._sent.add(now)
 
+    def take_back(self, at: float) -> None:
+        """Note that the call which began at that moment was not sent."""
+        if self.upstream.requests_per_minute is not None:
+            self._sent.take_back(at)
+
     def end(self) -> None:
         """Note that a call is over."""
         self.in_flight -= 1

@@ -16,6 +16,13 @@ class RollingCount:
         self._buckets[second] = self._buckets.get(second, 0) + 1
         self._total += 1
 
+    def take_back(self, at: float) -> None:
+        """Count one less of those that were added at that moment, if it still counts."""
+        second = int(at)
+        if second in self._buckets:
+            self._buckets[second] -= 1
+            self._total -= 1
+
     def total(self, now: float) -> int:
         """Return how many were counted in the window that ends with the second of *now*."""
         self._slide(now)

@@ -144,6 +144,12 @@ class UpstreamService:
             return begun
         raise nowhere(tries.order(now), now)
 
+    def look(self, plan: Plan) -> tuple[Target, Operational | None]:
+        """Return where in *plan* a call would be sent first now, and the error that it would get if nowhere."""
+        now = monotonic_seconds()
+        found = self.tries(plan, None).order(now)
+        return (found.targets[0], None) if found.targets else (plan.targets[0], nowhere(found, now))
+
     def call(
         self,
         target: Target,

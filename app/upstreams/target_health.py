@@ -129,6 +129,11 @@ class TargetHealth:
         self.load.begin(now)
         self._waiting[ticket] = now
 
+    def sent(self, ticket: object, now: float) -> None:
+        """Note that a call on its way waits for its answer since now, and not longer."""
+        self._waiting.pop(ticket, None)
+        self._waiting[ticket] = now
+
     def hear(self, ticket: object, now: float, head_seconds: float | None = None) -> None:
         """Note an answer of any kind; how long it took if it was a good one."""
         self.answered_at = now

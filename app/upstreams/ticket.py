@@ -20,6 +20,11 @@ class Ticket:
         self._outcome: str | None = None
         self._is_over = False
 
+    def sent(self, now: float) -> None:
+        """Note that it is sent only now: what went before, such as a wait for money, was not its upstream's."""
+        self._begun_at = now
+        self._health.sent(self, now)
+
     def head(self, now: float) -> None:
         """Note the head of a good answer (2xx); of others say only `failed`."""
         seconds = now - self._begun_at
@@ -48,6 +53,14 @@ class Ticket:
             self._is_over = True
             self._health.end(self)
             self._observer.ended(self._health.upstream.name, self._outcome or "abandoned")
+
+    def take_back(self) -> None:
+        """Note that it was not sent after all, and end it: it counts in nothing that the upstream may be sent."""
+        if not self._is_over:
+            self._is_over = True
+            self._health.end(self)
+            self._health.load.take_back(self._begun_at)
+            self._health.breaker.take_back(self._round, self._begun_at)
 
     def stranded_at(self, now: float) -> float:
         """Return the first moment at which `is_stranded` may be true: worth to look again then."""

@@ -11,11 +11,13 @@ import httpx
 import orjson
 import pytest
 
+from app.core.clock import monotonic_seconds
 from tests.fixtures.canned import CannedUpstream
 from tests.fixtures.ports import NOBODY_LISTENS
 from tests.fixtures.waiting import until
 from tests.fixtures.weir import UPSTREAM_KEY, RunningWeir
 from tests.gateway.test_budgeted import make_budget, window
+from tests.gateway.test_explain import explain
 from tests.limits.making import make
 
 HELLO: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello."}]}
@@ -233,6 +235,72 @@ async def test_a_model_to_fall_back_to_is_named_priced_and_limited_as_itself(
     assert remaining == {"gpt-4o": 10, "gpt-4o-mini": 6}
 
 
+async def test_a_model_to_fall_back_to_is_limited_as_itself_where_it_is_the_first_that_is_ready(
+    weir2: RunningWeir, canned: CannedUpstream
+) -> None:
+    falls_back(weir2)
+    weir2.wiring.upstreams._calls.health.force({("openai", "gpt-4o"): "open"}, monotonic_seconds())
+    for model, requests in (("gpt-4o", 10), ("gpt-4o-mini", 1)):
+        await make(weir2, scope="organization", counts="requests", per="minute", maximum=requests, model=model)
+    await weir2.wiring.limits.service.load()
+
+    answer = await ask(weir2, model="gpt-4o")
+    refused = await ask(weir2, model="gpt-4o")
+
+    weir2.wiring.upstreams._calls.health.force({}, monotonic_seconds())
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-weir-model"] == "gpt-4o-mini"
+    assert answer.headers["x-ratelimit-limit-requests"] == "1"
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert canned.requests == []
+    assert len(weir2.arrivals) == 1
+    assert {health.in_flight for health in weir2.wiring.upstreams._calls.health.targets()} == {0}
+    async with weir2.http() as client:
+        listed = (await client.get("/v1/gateway/my/limits")).json()["data"]
+    remaining = {limit["model"]: limit["remaining"] for limit in listed}
+    assert remaining == {"gpt-4o": 10, "gpt-4o-mini": 0}
+
+
+async def test_explain_names_the_upstream_of_the_lowest_priority_number(weir2: RunningWeir) -> None:
+    change(weir2, 1, priority=-1)
+
+    assert (await explain(weir2))["upstream"] == "second"
+
+    await ask(weir2)
+    [entry] = await weir2.entries()
+    assert entry["upstream"] == "second"
+
+
+async def test_explain_names_the_model_that_would_stand_in_now(weir2: RunningWeir) -> None:
+    falls_back(weir2)
+    await make(weir2, scope="organization", counts="requests", per="minute", maximum=7, model="gpt-4o-mini")
+    await weir2.wiring.limits.service.load()
+    weir2.wiring.upstreams._calls.health.force({("openai", "gpt-4o"): "open"}, monotonic_seconds())
+
+    said = await explain(weir2, {**HELLO, "model": "gpt-4o"})
+
+    weir2.wiring.upstreams._calls.health.force({}, monotonic_seconds())
+    assert (said["decision"], said["upstream"], said["model"]) == ("admitted", "second", "gpt-4o-mini")
+    assert said["price_id"].startswith("gpt-4o-mini/")
+    assert [limit["maximum"] for limit in said["limits"]] == [7]
+
+
+async def test_explain_tells_that_no_upstream_would_be_sent_the_call(
+    weir2: RunningWeir, canned: CannedUpstream
+) -> None:
+    only_first(weir2)
+    weir2.wiring.upstreams._calls.health.force({("openai", "gpt-4o-mini"): "open"}, monotonic_seconds())
+
+    said = await explain(weir2)
+    answer = await ask(weir2)
+
+    weir2.wiring.upstreams._calls.health.force({}, monotonic_seconds())
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (503, "upstream_unavailable")
+    assert (said["decision"], said["reason"]) == (error["code"], error["message"])
+    assert canned.requests == []
+
+
 async def test_a_model_is_called_by_the_name_that_its_upstream_has_for_it(
     weir2: RunningWeir, canned: CannedUpstream
 ) -> None:
@@ -306,6 +374,39 @@ async def test_a_fallback_that_its_limits_refuse_takes_no_place_at_its_upstream(
 
     assert {health.in_flight for health in weir2.wiring.upstreams._calls.health.targets()} == {0}
     assert (await ask(weir2, model="gpt-4.1-mini", max_tokens=20)).status_code == 200
+
+
+async def test_a_call_that_its_budget_refuses_takes_nothing_of_what_its_upstream_may_be_sent(
+    weir2: RunningWeir, canned: CannedUpstream
+) -> None:
+    only_first(weir2)
+    change(weir2, 0, requests_per_minute=1)
+    canned.answers_json({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+    await make_budget(weir2, "0", model="gpt-4o")
+
+    refused = [(await ask(weir2, model="gpt-4o")).json()["error"]["code"] for _ in range(2)]
+
+    assert refused == ["insufficient_quota"] * 2
+    assert (await ask(weir2)).status_code == 200
+    assert len(canned.requests) == 1
+
+
+async def test_what_calls_wait_for_the_database_is_not_taken_for_the_silence_of_their_upstream(
+    weir2: RunningWeir,
+) -> None:
+    change(weir2, 0, base_url=weir2.wiring.upstreams._directory.upstreams[1].base_url, api_key=UPSTREAM_KEY)
+    await ask(weir2)
+    locking = "DO $$ BEGIN LOCK TABLE reservations IN ACCESS EXCLUSIVE MODE; PERFORM pg_sleep(1.5); END $$"
+    locked = asyncio.create_task(weir2.sql(locking))
+
+    async def is_locked() -> bool:
+        return bool(await weir2.sql("SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"))
+
+    await until(is_locked)
+    await asyncio.gather(*[ask(weir2, headers={"x-simulator": "latency_ms=250"}) for _ in range(4)])
+    await locked
+
+    assert endings(await weir2.entries()) == [("openai", "settled", 200)] * 5
 
 
 async def test_a_retry_that_the_budget_has_no_room_for_is_not_made(weir2: RunningWeir, canned: CannedUpstream) -> None:

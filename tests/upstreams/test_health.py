@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.upstreams.breaker import BreakerRules
+from app.upstreams.breaker import BreakerRules, Opening
 from app.upstreams.failure import of_answer, of_failure
 from app.upstreams.health import Health
 from app.upstreams.routing import Target
@@ -298,3 +298,48 @@ def test_what_an_operator_has_decided_holds_for_what_is_known_and_for_what_will_
     assert health.begin(make_target("two"), 1.0) is None
     health.force({}, 2.0)
     assert health.begin(ONE, 2.0) is not None
+
+
+def test_a_call_that_is_not_sent_after_all_leaves_its_place_to_another() -> None:
+    log = Log()
+    health = make_health(log)
+    limited = make_target("one", requests_per_minute=1)
+    ticket = begin(health, 1.0, limited)
+    assert health.begin(limited, 1.5) is None
+
+    ticket.take_back()
+    ticket.take_back()
+
+    begin(health, 2.0, limited)
+    known = health.of(limited, 2.0)
+    assert (known.in_flight, known.waiting, known.load.in_flight) == (1, 1, 1)
+    assert log.outcomes == []
+
+
+def test_trial_calls_that_are_not_sent_after_all_keep_nobody_from_making_them() -> None:
+    health = make_health()
+    known = health.of(ONE, 0.0)
+    known.breaker.believe(Opening(1.0, 1, "it failed", needs_probe=False), 0.0)
+    for at in range(5, 9):
+        begin(health, at).take_back()
+
+    for at in range(3):
+        answer(health, 9.0 + at / 10)
+
+    assert known.breaker.state == "closed"
+
+
+def test_what_a_call_waits_for_before_it_is_sent_is_not_its_upstreams_silence() -> None:
+    health = make_health()
+    answer(health, 0.0)
+    tickets = [begin(health, 1.0) for _ in range(3)]  # and then wait, for the database say
+    for ticket in tickets:
+        ticket.sent(10.0)
+
+    assert health.standing(ONE, 10.2).kind == "ready"
+    assert not any(ticket.is_stranded(10.2) for ticket in tickets)
+
+    tickets[0].head(10.1)
+    assert (health.of(ONE, 10.2).head_time.mean_seconds or 10.0) < 1.0
+    tickets[1].take_back()
+    assert health.of(ONE, 10.2).waiting == 1
