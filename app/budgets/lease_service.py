@@ -33,27 +33,36 @@ class Lease:
         self._settings = settings
         self._ledger = ledger
         self._clock = clock
+        self._sweeps_from_seconds = 0.0
 
     async def beat(self) -> None:
-        """Say that this process is alive: also once before it makes its first reservation."""
+        """Say that this process is alive: also once before it makes its first reservation.
+
+        Where that is the first time, or late by the database's clock, nobody is swept for a while. It may have been
+        away, or have hung, or its clock jumped, or this machine slept: then the others could not beat either.
+        """
+        late_seconds = 2 * self._settings.heartbeat_interval_seconds
         async with self._db.hot_connection() as connection:
-            await repository.beat(connection, self._process_id)
+            if not await repository.beat(connection, self._process_id, late_seconds):
+                self._let_others_beat()
 
     async def keep(self, holds: Holds, release: Callable[[UUID], object]) -> None:
         """Beat until cancelled, sweep after processes that do not, and *release* what is open but not in *holds*."""
-        sweeps_from_seconds = 0.0
         while True:
             try:
                 await self.beat()
-                if monotonic_seconds() >= sweeps_from_seconds:
+                if monotonic_seconds() >= self._sweeps_from_seconds:
                     await self.sweep()
                 await self.release_strays(holds, release)
             except DatabaseUnavailable:
-                # The others could not beat either: before they are taken for dead, they get the time to.
-                sweeps_from_seconds = monotonic_seconds() + 2 * self._settings.heartbeat_interval_seconds
+                self._let_others_beat()
             except Exception as error:  # noqa: BLE001 - the next beat must come
                 _log.error("sweep_failed", reason=f"{type(error).__name__}: {error}")
             await asyncio.sleep(self._settings.heartbeat_interval_seconds)
+
+    def _let_others_beat(self) -> None:
+        """Take nobody for dead before whoever lives had the time to beat."""
+        self._sweeps_from_seconds = monotonic_seconds() + 2 * self._settings.heartbeat_interval_seconds
 
     async def sweep(self) -> int:
         """Charge the open reservations of dead processes at their ceilings; return how many there were."""

@@ -107,8 +107,10 @@ WITH RECURSIVE holders AS (
 """  # noqa: S608 - made of constants
 
 _BEAT: Final = """
+WITH before AS MATERIALIZED (SELECT heartbeat_at FROM processes WHERE id = $1)
 INSERT INTO processes (id, heartbeat_at) VALUES ($1, now())
 ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at
+RETURNING coalesce((SELECT heartbeat_at >= now() - make_interval(secs => $2) FROM before), false)
 """
 
 # A process is forgotten once it is dead and has nothing left to sweep.
@@ -182,9 +184,10 @@ async def find_open(connection: HotConnection, process_id: UUID) -> list[UUID]:
     return [row[0] for row in await connection.fetch(_OPEN, process_id)]
 
 
-async def beat(connection: HotConnection, process_id: UUID) -> None:
-    """Say that the process is alive now."""
-    await connection.execute(_BEAT, process_id)
+async def beat(connection: HotConnection, process_id: UUID, late_seconds: float) -> bool:
+    """Say that the process is alive now; tell whether it did so before, no longer ago than *late_seconds*."""
+    is_in_time: bool = await connection.fetchval(_BEAT, process_id, late_seconds)
+    return is_in_time
 
 
 async def forget_dead_processes(connection: HotConnection, lease_seconds: float) -> None:

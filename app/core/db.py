@@ -104,7 +104,7 @@ class Database:
 
     @asynccontextmanager
     async def long_transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Yield the same for a migration, which may take as long as the timeouts it sets for itself allow."""
+        """Yield the same for what may take long: as long as the timeouts it sets for itself allow."""
         async with self._watched(None), self._engine.begin() as connection:
             yield connection
 

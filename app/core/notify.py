@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-import asyncpg
 import structlog
 
 from app.core.db import Database
@@ -48,7 +47,7 @@ class Notices:
         while True:
             try:
                 await self._listen()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is: nobody else would begin to listen again
                 _log.debug("notices_reconnecting", reason=type(error).__name__)
             await asyncio.sleep(_RECONNECT_SECONDS)
 

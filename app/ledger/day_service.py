@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, time
 
 from app.core.db import Database
 from app.ledger import day_repository as repository
+from app.ledger.repository import allow_long_read
 from app.ledger.spans import LENGTHS, Span
 
 
@@ -19,5 +20,6 @@ class DayCostService:
         Estimates, corrections and calls that were charged at their ceiling count like any other entry.
         """
         begin = datetime.combine(day, time(), UTC)
-        async with self._db.transaction() as tx:
+        async with self._db.long_transaction() as tx:
+            await allow_long_read(tx)
             return await repository.sum_cost_by_model(tx, upstream, Span(begin, begin + LENGTHS["day"]))

@@ -65,6 +65,11 @@ async def find_entries(
     return [_entry(row[:-1]) for row in rows], int(rows[0].call_cost_nano) if rows else 0
 
 
+async def allow_long_read(tx: AsyncConnection) -> None:
+    """Let statements of this transaction take as long as reading the entries of whole days may."""
+    await tx.execute(text("SET LOCAL statement_timeout = '10min'"))
+
+
 async def sum_cost_by_model(
     tx: AsyncConnection, since: datetime, *, payer: tuple[str, str] | None, without_window_id: int
 ) -> dict[str, int]:

@@ -9,6 +9,7 @@ from app.core.background import keep_doing
 from app.core.db import Database
 from app.core.group_commit import GroupCommit
 from app.ledger import rollup_repository as repository
+from app.ledger.repository import allow_long_read
 from app.ledger.rollup_repository import Drift
 from app.ledger.spans import LENGTHS, Span, Width, aligned, steps
 from app.setting_groups import Ledger as LedgerSettings
@@ -63,7 +64,8 @@ class RollupService:
 
     async def _find_drift(self, width: Width, span: Span) -> list[Drift]:
         [whole] = aligned([span], width)
-        async with self._db.transaction() as tx:
+        async with self._db.long_transaction() as tx:
+            await allow_long_read(tx)
             return await repository.find_drift(tx, width, whole)
 
     async def _roll_up(self, asked: Sequence[None]) -> Sequence[None]:

@@ -180,6 +180,7 @@ class LedgerService:
                     has_partitions = await self._have_partitions(entries)
                     continue
                 if len(entries) == 1:
+                    self.health.up()  # it takes others: with none left that waits, nobody else would find out
                     _log.exception("ledger_entry_not_written", **_printable(entries[0]))
                     raise
                 for entry in entries:  # one of them is bad: find it, and write the others

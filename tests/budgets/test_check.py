@@ -14,8 +14,10 @@ from app.ledger.rollup_service import RollupService
 from app.observability.metrics import Metrics
 from app.setting_groups import Budgets as BudgetsSettings
 from app.setting_groups import Ledger as LedgerSettings
+from app.settings import Settings
 from tests.budgets.conftest import FIXED, make_budget, make_entry, make_reservation, open_budgets
 from tests.fixtures.waiting import until
+from tests.ledger.conftest import done_while_locked, open_database
 
 
 def checker(db: Database, **changes: float) -> tuple[CheckService, CollectorRegistry]:
@@ -59,6 +61,21 @@ async def test_books_that_add_up_have_no_differences(db: Database) -> None:
     books = await checker(db)[0].check()
     assert books is not None
     assert books.difference_count == 0
+
+
+async def test_looking_through_the_totals_may_take_longer_than_other_statements(
+    db: Database, settings: Settings
+) -> None:
+    budget_id = await make_books(db)
+    hasty = open_database(settings, statement_timeout_seconds=0.2)
+    await RollupService(db, LedgerSettings()).roll_up()
+    await sql(db, f"UPDATE budget_windows SET spent_nano = spent_nano + 1 WHERE budget_id = '{budget_id}'")
+
+    books = await done_while_locked(db, "usage_rollups", checker(hasty)[0].check())
+
+    assert books is not None
+    assert [drift.budget_id for drift in books.windows] == [budget_id]
+    await hasty.close()
 
 
 async def test_the_dead_and_those_who_were_only_asleep_leave_books_that_add_up(db: Database) -> None:

@@ -1,12 +1,15 @@
 """Nothing is sent without a committed reservation, and each one ends exactly once, whoever ends it."""
 
 import asyncio
+from collections.abc import Iterable
+from uuid import UUID
 
 import pytest
 from structlog.testing import capture_logs
 
 from app.budgets import repository
 from app.budgets.admission import Demand
+from app.budgets.hold_service import Holds
 from app.budgets.service import BudgetService
 from app.core.db import Database, DatabaseUnavailable
 from app.ledger.entries import Entry
@@ -260,6 +263,56 @@ async def test_a_process_goes_on_beating_when_the_database_is_back(
 
     await until(lambda: db._health.is_up)
     await until(lambda: beats(db, budgets))
+    await stop(keeping)
+    await db.close()
+
+
+class SeenHolds(Holds):
+    """Tells when strays are looked for: what comes before that in a round is done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked = asyncio.Event()
+
+    def find_unknown(self, open_ids: Iterable[UUID]) -> list[UUID]:
+        self.looked.set()
+        return super().find_unknown(open_ids)
+
+
+async def pass_without_beats(db: Database, *budgets: BudgetService) -> None:
+    """Let an hour pass on the database's clock since the last beats of these."""
+    async with db.hot_connection() as connection:
+        await connection.execute(
+            "UPDATE processes SET heartbeat_at = heartbeat_at - interval '1 hour' WHERE id = ANY($1)",
+            [each.process_id for each in budgets],
+        )
+
+
+async def test_when_the_clock_jumps_or_all_were_asleep_the_others_get_the_time_to_beat(own_settings: Settings) -> None:
+    db = open_database(own_settings)
+    await open_ledger(db).create_partitions()
+    other, budgets, holds = open_budgets(db), open_budgets(db, heartbeat_interval_seconds=1.0), SeenHolds()
+
+    async def has_swept() -> bool:
+        return await open_reservations(db) == 0
+
+    await other.lease.beat()
+    await reserved(other)
+    await pass_without_beats(db, other)  # while the database was away, say
+    keeping = asyncio.create_task(budgets.lease.keep(holds, budgets.release))
+    await holds.looked.wait()
+    assert not await has_swept()  # by one that has just begun
+    await until(has_swept)
+
+    await other.lease.beat()
+    await reserved(other)
+    holds.looked.clear()
+    await holds.looked.wait()
+    await pass_without_beats(db, other, budgets)
+    holds.looked.clear()
+    await holds.looked.wait()
+    assert not await has_swept()
+    await until(has_swept)
     await stop(keeping)
     await db.close()
 

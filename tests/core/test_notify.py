@@ -179,3 +179,22 @@ async def test_closing_ends_the_listening_at_once_and_twice_is_harmless(db: Data
     async with asyncio.timeout(5):
         await notices.close()
         await notices.close()
+
+
+async def test_whatever_connecting_fails_with_it_is_tried_again(
+    db: Database, notices: Notices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = db.connect
+
+    async def fails() -> "asyncpg.Connection[asyncpg.Record]":
+        monkeypatch.setattr(db, "connect", connect)
+        raise asyncpg.InternalClientError("got result for unknown protocol state 3")
+
+    monkeypatch.setattr(db, "connect", fails)
+    heard = Heard()
+    notices.subscribe("keys", heard)
+    notices.start()
+
+    assert await heard.next() == ""
+    await notify(db, "keys", "key_1")
+    assert await heard.next() == "key_1"

@@ -1,6 +1,7 @@
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -16,6 +17,7 @@ from app.observability.metrics import Metrics
 from app.setting_groups import Ledger as LedgerSettings
 from app.settings import Settings
 from tests.fixtures.emptying import empty
+from tests.fixtures.waiting import until
 from tests.fixtures.weir import RunningWeir, settle_all
 
 
@@ -68,6 +70,26 @@ def open_database(settings: Settings, **changes: Any) -> Database:
     assert settings.database_url is not None
     configured = settings.database.model_copy(update=changes)
     return Database(settings.database_url.get_secret_value(), configured, Dependency("database"))
+
+
+Done = TypeVar("Done")
+
+
+async def done_while_locked(db: Database, table: str, work: Coroutine[Any, Any, Done]) -> Done:
+    """Await *work* while somebody holds *table*, until one of its statements has waited for longer than a second."""
+    doing = asyncio.create_task(work)
+    late = """
+        SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()
+        AND wait_event_type = 'Lock' AND query_start < clock_timestamp() - interval '1 second'
+    """
+
+    async def has_waited() -> bool:
+        return doing.done() or bool(await connection.fetchval(late))
+
+    async with db.hot_connection() as connection, db.hot_connection() as holder, holder.transaction():
+        await holder.execute(f"LOCK TABLE {table}")
+        await until(has_waited)
+    return await doing
 
 
 @pytest.fixture

@@ -231,6 +231,19 @@ async def test_a_database_that_answers_but_takes_no_entries_stops_calls_and_is_s
     ledger.require_writable()
 
 
+async def test_calls_go_on_after_an_outage_of_which_the_only_entry_left_cannot_be_written(own_db: Database) -> None:
+    await run(own_db, _FULL_DISK)
+    ledger = open_ledger(own_db)
+    ledger.append(make_entry(ending="no such ending"))
+    try:
+        await until(lambda: not ledger.health.is_up)
+    finally:
+        await run(own_db, "DROP FUNCTION full_disk CASCADE")
+    await ledger.drain()
+
+    ledger.require_writable()  # nothing else would ever find out that it takes entries again
+
+
 _FULL_DISK = """
 CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100';
