@@ -167,6 +167,7 @@ def _add_layers(app: FastAPI, settings: Settings, **observers: Any) -> None:
         size_bytes_max=http.body_size_bytes_max,
         upload_size_bytes_max=http.upload_size_bytes_max,
         is_upload=app.state.passed_paths.covers,
+        is_managed=routes.is_managed,
         timeout_seconds=http.upload_timeout_seconds,
     )
     layer = TrustedHosts(layer, hosts=http.trusted_hosts)

@@ -127,6 +127,11 @@ def metered_endpoints() -> dict[str, Endpoint]:
     return {path: endpoint for path, endpoint in found.items() if path not in DEPRECATIONS}
 
 
+def is_managed(path: str) -> bool:
+    """Tell whether *path* is of the management API, and has no body of a call."""
+    return path.startswith(("/v1/organization/", "/v1/gateway/")) and path != "/v1/gateway/explain"
+
+
 def _refuse_unknown_sockets(app: FastAPI) -> None:
     """Answer 404 where there is no WebSocket; of itself such a one would get 403, and no words."""
     not_found = app.router.not_found

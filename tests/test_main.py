@@ -91,6 +91,27 @@ async def test_event_streams_are_never_compressed(weir: RunningWeir) -> None:
 
 
 @pytest.mark.parametrize(
+    "path", ["/v1/organization/projects", "/v1/gateway/auth/invites/accept", "/v1/gateway/auth/token"]
+)
+async def test_a_body_of_the_management_api_is_small_as_it_is_parsed_before_the_key_is_looked_at(
+    weir: RunningWeir, path: str
+) -> None:
+    async with weir.http("") as client:
+        fits, too_large = [
+            await client.post(path, content=b"[" * size_bytes, headers={"content-type": "application/json"})
+            for size_bytes in (262_144, 262_145)
+        ]
+    assert fits.status_code == 400
+    assert (too_large.status_code, too_large.json()["error"]["code"]) == (413, "request_too_large")
+
+
+async def test_a_call_that_is_to_be_explained_may_be_as_large_as_one(weir: RunningWeir) -> None:
+    ask = {"model": "sim-small", "messages": [{"role": "user", "content": "Hello. " * 50_000}], "max_tokens": 1}
+    async with weir.http() as client:
+        assert (await client.post("/v1/gateway/explain", json=ask)).status_code == 200
+
+
+@pytest.mark.parametrize(
     ("headers", "body", "status"),
     [
         ({"content-type": "application/json"}, b"x" * 2_049, 413),

@@ -1,8 +1,10 @@
 """Reads a JSON request body far enough to route and meter it; everything else in it stays as it came."""
 
+import re
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -22,6 +24,15 @@ from app.gateway.usage import objects
 _MODEL_CHARACTERS_MAX: Final = 256
 _ESCAPED_LETTERS: Final = (b"\\u005", b"\\u006", b"\\u007")
 """How escapes of the underscore and of the letters a to z begin."""
+_BRACKETS_MAX: Final = 65_536
+_COMMAS_MAX: Final = 1_048_576
+_UP_TO: Final = {
+    marks: re.compile(rb'(?:[^"%b]++|"(?:[^"\\]++|\\.)*+"?+)*+(?:[%b]|\Z)' % (marks, marks), re.DOTALL)
+    for marks in (rb"\[{", b",")
+}
+"""What comes before a mark outside of strings, and the mark. It matches wherever it is tried, so in linear time."""
+_MATCHES_BEHIND: Final = 2
+"""Of what is behind the last mark, and of nothing at all at the end."""
 _MESSAGE_METERED: Final = frozenset({"audio", "content"})
 _JSON_NAMES: Final = {
     str: "a string",
@@ -36,13 +47,15 @@ _JSON_NAMES: Final = {
 def read_object(body: bytes, content_type: str | None, content_encoding: str | None) -> dict[str, Any]:
     """Return the JSON object (RFC 8259) in *body*.
 
-    Raises UnsupportedMediaType for another content type or a compressed body, and InvalidJson for what cannot be
-    parsed (also NaN, unpaired surrogates, and nesting deeper than 1,024) or is not an object.
+    Raises UnsupportedMediaType for another content type or a compressed body, InvalidJson for what cannot be
+    parsed (also NaN, unpaired surrogates, and nesting deeper than 1,024) or is not an object, and InvalidRequest for
+    one of very many values.
     """
     if content_type is not None and not _is_json(content_type):
         raise UnsupportedMediaType(f"The content type must be application/json, not '{content_type[:100]}'.")
     if (content_encoding or "identity").lower() != "identity":
         raise UnsupportedMediaType("Compressed request bodies are not supported: send the JSON as it is.")
+    refuse_scattered(body)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -50,6 +63,17 @@ def read_object(body: bytes, content_type: str | None, content_encoding: str | N
     if not isinstance(document, dict):
         raise InvalidJson(f"The request body must be a JSON object, but is {json_name(document)}.")
     return document
+
+
+def refuse_scattered(body: bytes) -> None:
+    """Raise InvalidRequest for JSON of more values than any model reads.
+
+    Each takes a process about a microsecond and hundreds of bytes, for which all other calls of the process wait.
+    """
+    if body.count(b"[") + body.count(b"{") > _BRACKETS_MAX and _has_more(body, rb"\[{", _BRACKETS_MAX):
+        raise InvalidRequest(f"The request body has more than {_BRACKETS_MAX:,} objects and arrays.")
+    if body.count(b",") > _COMMAS_MAX and _has_more(body, b",", _COMMAS_MAX):
+        raise InvalidRequest(f"The request body has more than {_COMMAS_MAX:,} values.")
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
@@ -146,6 +170,12 @@ def may_hide_names(body: bytes) -> bool:
     Text that is not English is often escaped as a whole, but nobody writes these letters so without a reason.
     """
     return b"\\u00" in body and any(escape in body for escape in _ESCAPED_LETTERS)
+
+
+def _has_more(body: bytes, marks: bytes, most: int) -> bool:
+    """Tell whether there are more than *most* of *marks* outside of strings; what is behind the last one counts too."""
+    found = _UP_TO[marks].finditer(body)
+    return next(islice(found, most + _MATCHES_BEHIND, None), None) is not None
 
 
 def _may_repeat(body: bytes, document: dict[str, Any], names: AbstractSet[str]) -> bool:

@@ -15,6 +15,8 @@ from app.upstreams.directory import Directory
 from app.upstreams.routing import Plan, Upstream
 
 _log: Final = structlog.get_logger()
+_REFERENCES_MAX: Final = 10_000
+"""Of one request: they are looked up on a connection that other calls wait for."""
 
 
 class Custody:
@@ -30,11 +32,13 @@ class Custody:
         """Return what of *plan* can answer a request that names *references*; without any, it is *plan*.
 
         Raises ObjectNotFound or PreviousResponseNotFound for what the project does not own, ObjectsApart,
-        InvalidRequest when the upstream that has it all cannot answer for the model, UpstreamGone, and
-        DatabaseUnavailable.
+        InvalidRequest for very many, and when the upstream that has it all cannot answer for the model, UpstreamGone,
+        and DatabaseUnavailable.
         """
         if not references:
             return plan
+        if len(references) > _REFERENCES_MAX:
+            raise InvalidRequest(f"The request names more than {_REFERENCES_MAX:,} stored objects.")
         found = await self._ownership.find_all(project_id, references)
         if self._ownership.isolates:
             for object_id in references:

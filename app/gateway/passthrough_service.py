@@ -165,7 +165,7 @@ class PassthroughService:
             return []
         asked, custody, project_id = parse_qs(call.inbound.query), self._parts.custody, caller.paying_project_id
         *others, after = asked.get("after", [None])
-        for cursor in (*others, *asked.get("before", ())):  # the upstream may heed any of them
+        for cursor in dict.fromkeys((*others, *asked.get("before", ()))):  # the upstream may heed any of them
             await custody.place_of(project_id, str(cursor))
         return await custody.places_of(project_id, call.path.kind, after)
 

@@ -1,6 +1,7 @@
 """What a response says that it used: tokens, and calls of tools that have a price of their own. Pure, suspicious."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
 from app.gateway.responses_bound import container_sessions, hosted_tools
@@ -18,7 +19,7 @@ class NamedTools(NamedTuple):
 
     are_previews: bool = False
     """Its searches of the web are billed as the `web_search_preview` tools are."""
-    containers: frozenset[str] = frozenset()
+    containers: AbstractSet[str] = frozenset()
     """Ids of the containers that it names: they were there before, and containers cost when they are made."""
     container_sessions: int = 1
     """How many sessions of the code interpreter each other container costs."""

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 import orjson
 
 from app.errors import InvalidJson, InvalidRequest, WeirError
+from app.gateway.body import refuse_scattered
 from app.gateway.references import refuse_repeated
 from app.ledger.entries import Outcome
 
@@ -116,9 +117,10 @@ def event_of(message: str | bytes) -> dict[str, Any]:
 def read_event(message: str | bytes) -> dict[str, Any]:
     """Return the event that a message of the caller is.
 
-    Raises InvalidJson, and InvalidRequest for one that the upstream may read otherwise than Weir: with a member twice,
-    or named in another case.
+    Raises InvalidJson, and InvalidRequest for one of very many values, or one that the upstream may read otherwise than
+    Weir: with a member twice, or named in another case.
     """
+    refuse_scattered(message.encode() if isinstance(message, str) else message)
     event = event_of(message)
     for name in event:
         if name not in _DECIDING and name.casefold() in _DECIDING:

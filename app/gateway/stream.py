@@ -7,7 +7,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 import re
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -65,6 +65,7 @@ class EventStream(ABC):
         self.stored: list[StoredObject] = []
         """What the upstream stores from now on, as far as events have said so."""
         self._stored_taken = 0
+        self._stored_once: set[StoredObject] = set()
         self._pending = bytearray()
         self._relayed = bytearray()
         self._packed: list[bytes] = []
@@ -118,6 +119,13 @@ class EventStream(ABC):
     def is_over(self) -> bool:
         """Whether nothing more is to be relayed, if the upstream has sent everything."""
         return self.is_done and not self._pending
+
+    def store(self, named: Iterable[StoredObject]) -> None:
+        """Note what the upstream stores, each once."""
+        for each in named:
+            if each not in self._stored_once:
+                self._stored_once.add(each)
+                self.stored.append(each)
 
     def take_stored(self) -> Sequence[StoredObject]:
         """Return what of `stored` was not returned before."""

@@ -24,19 +24,25 @@ class TextInput(NamedTuple):
     """Of those that are written as arrays of them."""
     is_unknown: bool = False
     """Some of it is neither text nor token ids, as other servers than OpenAI's may take."""
+    suffix: str = ""
+    """Read with each of the texts."""
 
     @property
     def bound(self) -> Bound:
         """The most that it can use: text is at most a token for each of its bytes."""
-        return self._bound(sum(len(text.encode()) for text in self.texts))
+        return self._bound(self._sum(lambda text: len(text.encode())))
 
     def counted_bound(self, count: Callable[[str], int]) -> Bound:
         """Return the most that it can use, its text counted in tokens by *count*."""
-        return self._bound(sum(min(len(text.encode()), count(text) + _STRING_TOKENS) for text in self.texts))
+        return self._bound(self._sum(lambda text: min(len(text.encode()), count(text) + _STRING_TOKENS)))
 
     def estimated_tokens(self) -> int:
         """Return about how many tokens it has."""
-        return self.token_ids + sum(text_tokens(text.encode()) for text in self.texts)
+        return self.token_ids + self._sum(lambda text: text_tokens(text.encode()))
+
+    def _sum(self, size: Callable[[str], int]) -> int:
+        """Return the sum of the sizes of all texts; that of the suffix is found once, however many read it."""
+        return sum(map(size, self.texts)) + (self.inputs * size(self.suffix) if self.suffix else 0)
 
     def _bound(self, text_tokens_max: int) -> Bound:
         return Bound(

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from app.errors import InvalidRequest
-from app.ledger.spans import Span, Width, floor, steps
+from app.ledger.spans import LENGTHS, Span, Width, floor, steps
 from app.ledger.usage_sum import UsageSum
 
 COMPLETIONS: Final = ("chat.completions", "completions", "realtime", "responses", "responses.compact")
@@ -77,8 +77,19 @@ def spans_of_page(span: Span, width: Width, page: str | None, limit: int) -> tup
     spans = list(islice(steps(rest, width), limit))
     if not spans or spans[-1].end == span.end:
         return spans, None
-    seconds = int(spans[-1].end.timestamp())
-    return spans, _PAGE_PREFIX + base64.urlsafe_b64encode(seconds.to_bytes(_PAGE_BYTES, "big")).decode()
+    return spans, cursor_of(spans[-1].end)
+
+
+def whole_spans(spans: Sequence[Span], groups: Sequence[Group], width: Width) -> list[Span]:
+    """Return the first of *spans*: those that the first *groups* have all of, or else up to the first with any."""
+    cut = max(groups[-1].starts_at, groups[0].starts_at + LENGTHS[width])
+    return [span for span in spans if floor(span.begin, width) < cut]
+
+
+def cursor_of(begin: datetime) -> str:
+    """Return the cursor of the buckets from *begin* on."""
+    seconds = int(begin.timestamp())
+    return _PAGE_PREFIX + base64.urlsafe_b64encode(seconds.to_bytes(_PAGE_BYTES, "big")).decode()
 
 
 def _begin_of(page: str, span: Span, width: Width) -> datetime:

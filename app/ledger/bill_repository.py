@@ -37,8 +37,11 @@ class CostRow(NamedTuple):
     total: UsageSum
 
 
-async def sum_groups(tx: AsyncConnection, query: BillQuery, span: Span) -> list[Group]:
-    """Return the sums of *query* over *span* alone, bucket after bucket; buckets without any are not there."""
+async def sum_groups(tx: AsyncConnection, query: BillQuery, span: Span, limit: int | None = None) -> list[Group]:
+    """Return the sums of *query* over *span* alone, bucket after bucket; buckets without any are not there.
+
+    Of more than *limit* the first.
+    """
     rows = union_all(
         *(
             entry_rows(piece.span) if piece.width is None else rollup_rows(piece.width, piece.span)
@@ -52,6 +55,7 @@ async def sum_groups(tx: AsyncConnection, query: BillQuery, span: Span) -> list[
         .where(*_conditions(rows, query))
         .group_by(*keys)
         .order_by(*keys)
+        .limit(limit)
     )
     same = {name: _CONSTANTS[name] for name in query.group_by if name in _CONSTANTS}
     return [_group(names, same, tuple(row)) for row in await tx.execute(statement)]

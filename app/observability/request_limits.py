@@ -21,6 +21,8 @@ from app.upload_errors import BodyTimeout
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
 _HOSTS_REMEMBERED_MAX: Final = 256
 _CONTENT_LENGTH_DIGITS_MAX: Final = 18
+_MANAGED_BYTES_MAX: Final = 262_144
+"""Of a body of the management API, which is read and parsed as a whole before it is known who sends it."""
 _HEADER_OVERHEAD_BYTES: Final = len(": \r\n")
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
@@ -29,8 +31,9 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 class BodyLimit:
     """Answers 413 to bodies that are too large, declared or counted, 408 to those that stop, 400 to a wrong length.
 
-    At most *size_bytes_max*; for calls whose path *is_upload* tells to be one, *upload_size_bytes_max*. A body stops
-    when nothing of it comes for *timeout_seconds* while somebody waits for it.
+    At most *size_bytes_max*; for calls whose path *is_upload* tells to be one, *upload_size_bytes_max*; for those of
+    the management API, which *is_managed* tells, 256 KiB. A body stops when nothing of it comes for *timeout_seconds*
+    while somebody waits for it.
     """
 
     def __init__(
@@ -40,13 +43,15 @@ class BodyLimit:
         size_bytes_max: int,
         upload_size_bytes_max: int = 0,
         is_upload: Callable[[str], bool] = lambda _: False,
+        is_managed: Callable[[str], bool] = lambda _: False,
         timeout_seconds: float = 30.0,
     ) -> None:
         self.app = app
         self._size_bytes_max = size_bytes_max
         self._upload_size_bytes_max = upload_size_bytes_max
         self._is_upload = is_upload
-        self._size_bytes_always_fine = min(size_bytes_max, upload_size_bytes_max)
+        self._is_managed = is_managed
+        self._size_bytes_always_fine = min(size_bytes_max, upload_size_bytes_max, _MANAGED_BYTES_MAX)
         self._timeout_seconds = timeout_seconds
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -61,12 +66,17 @@ class BodyLimit:
         came = declared if declared == 0 or scope.get(BODY_CAME) else None
         if came is not None and came <= self._size_bytes_always_fine:
             return self.app(scope, receive, send)
-        most = self._upload_size_bytes_max if self._is_upload(scope["path"]) else self._size_bytes_max
+        most = self._most(scope["path"])
         if declared is not None and declared > most:
             return refuse(BodyTooLarge(most), scope, receive, send)
         if came is None:
             receive = _bounded(receive, most, self._timeout_seconds)
         return self.app(scope, receive, send)
+
+    def _most(self, path: str) -> int:
+        if self._is_upload(path):
+            return self._upload_size_bytes_max
+        return min(self._size_bytes_max, _MANAGED_BYTES_MAX) if self._is_managed(path) else self._size_bytes_max
 
 
 class HeaderLimit:

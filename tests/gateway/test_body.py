@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.errors import InvalidJson
+from app.errors import InvalidJson, InvalidRequest
 from app.gateway.body import read_object
 from tests.fixtures.weir import RunningWeir
 from tests.simulator.wire import Wire
@@ -34,7 +34,7 @@ BODIES: dict[str, tuple[bytes, str, str | None]] = {
     "null": (b"null", "invalid_json", None),
     "truncated": (body()[:-3], "invalid_json", None),
     "two objects": (body() * 2, "invalid_json", None),
-    "deeply nested": (b'{"model":"m","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "invalid_json", None),
+    "deeply nested": (b'{"model":"m","messages":' + b"[" * 60_000 + b"]" * 60_000 + b"}", "invalid_json", None),
     "NaN": (b'{"model":"m","messages":[],"seed":NaN,"x":"planted-secret"}', "invalid_json", None),
     "a NUL byte": (body().replace(b"planted", b"planted\0"), "invalid_json", None),
     "only NUL bytes": (b"\0" * 64, "invalid_json", None),
@@ -154,6 +154,35 @@ def test_the_refusal_says_where_the_fault_is_but_not_what_stands_there(sent: byt
     with pytest.raises(InvalidJson) as caught:
         read_object(sent, None, None)
     assert SECRET not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("values", "fits", "said"),
+    [
+        (b"{}", 65_534, "more than 65,536 objects and arrays"),
+        (b'["a"]', 65_534, "more than 65,536 objects and arrays"),
+        (b"0", 1_048_577, "more than 1,048,576 values"),
+        (b'"a"', 1_048_577, "more than 1,048,576 values"),
+    ],
+    ids=["objects", "arrays", "numbers", "strings"],
+)
+def test_a_body_of_very_many_values_is_refused_before_others_wait_for_it(values: bytes, fits: int, said: str) -> None:
+    assert len(read_object(b'{"input":[%b]}' % b",".join([values] * fits), None, None)["input"]) == fits
+    with pytest.raises(InvalidRequest, match=said):
+        read_object(b'{"input":[%b]}' % b",".join([values] * (fits + 1)), None, None)
+
+
+@pytest.mark.parametrize(
+    "text", [b"{[,]}" * 300_000, b'\\"{[,\\\\' * 300_000, b"x" * 300_000], ids=["code", "escapes", "plain"]
+)
+def test_what_is_written_in_a_text_is_no_value(text: bytes) -> None:
+    assert read_object(b'{"input":["%b"]}' % text, None, None)["input"]
+
+
+@pytest.mark.parametrize("end", [b"", b"\\", b'"', b'"]' + b" " * 1_000_000])
+def test_a_large_body_that_is_cut_off_is_looked_at_once(end: bytes) -> None:
+    with pytest.raises(InvalidJson):  # by squares it takes hours
+        read_object(b'{"input":["' + b"{[," * 2_000_000 + end, None, None)
 
 
 async def assert_refused_unheard(weir: RunningWeir, answer: str) -> None:

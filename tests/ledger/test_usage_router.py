@@ -1,7 +1,7 @@
 """`client.admin.organization.usage` of the official SDK works, and its sums are those of the ledger."""
 
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -326,3 +326,29 @@ async def test_an_api_key_is_refused(weir: RunningWeir) -> None:
             with pytest.raises(openai.PermissionDeniedError, match="admin key") as caught:
                 await getattr(client.admin.organization.usage, endpoint)(start_time=0)
             assert caught.value.code == "insufficient_permissions"
+
+
+_MANY_GROUPS = """
+INSERT INTO usage_rollups
+SELECT 'hour', timestamptz '2031-05-10 00:00Z' + make_interval(hours => hour), 'proj', NULL, 'key_' || number,
+       'responses', 'm', NULL, 'completed', 1, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, number
+FROM (VALUES (2, 4000), (3, 5000), (4, 2000), (6, 11000), (8, 1)) AS busy (hour, keys),
+     generate_series(1, keys) AS number
+"""
+
+
+async def test_a_page_of_very_many_groups_ends_earlier_and_the_next_ones_have_the_rest(
+    weir: RunningWeir, organization: Any
+) -> None:
+    await weir.sql(_MANY_GROUPS)
+    begin = int(datetime(2031, 5, 10, tzinfo=UTC).timestamp())
+    question = {"start_time": begin, "end_time": begin + 10 * 3_600, "bucket_width": "1h", "limit": 24}
+    question |= {"group_by": ["api_key_id"]}
+
+    first = await organization.usage.completions(**question)
+    assert [len(bucket.results) for bucket in first.data] == [0, 0, 4_000, 5_000]
+    buckets = await ask(organization.usage.completions, **question)
+    assert [len(bucket.results) for bucket in buckets] == [0, 0, 4_000, 5_000, 2_000, 0, 11_000, 0, 1, 0]
+    assert [bucket.start_time for bucket in buckets] == list(range(begin, begin + 10 * 3_600, 3_600))
+    whole = await organization.usage.completions(**question | {"group_by": []})
+    assert (len(whole.data), whole.has_more) == (10, False)

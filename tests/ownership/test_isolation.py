@@ -465,3 +465,14 @@ async def test_no_call_about_a_stored_object_is_charged_or_exceeds_a_limit_of_re
     await ours.responses.delete(response.id)
     [entry] = await weir.entries()
     assert entry["operation"] == "responses"
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/vector_stores"])
+async def test_very_many_objects_are_not_looked_up_for_one_request(weir: RunningWeir, path: str) -> None:
+    for count, said in ((10_000, "No "), (10_001, "more than 10,000 stored objects")):
+        file_ids = [f"file_{number}" for number in range(count)]
+        tools = [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": file_ids}}]
+        async with weir.http() as client:
+            answer = await client.post(path, json={"model": MODEL, "input": "Hello.", "tools": tools})
+        assert answer.status_code == (404 if count == 10_000 else 400)
+        assert said in answer.json()["error"]["message"]

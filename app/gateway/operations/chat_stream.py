@@ -60,7 +60,7 @@ class StoredChatStream(ChatStream):
     def learn(self, document: dict[str, Any]) -> bool:
         """Learn from an event, from the first one what the completion is called."""
         if not self.stored and (stored := stored_completion(document)):
-            self.stored += stored
+            self.store(stored)
             self.NOTABLE = ChatStream.NOTABLE  # every chunk has the id, and no other
         return super().learn(document)
 
@@ -77,7 +77,7 @@ class SpokenChatStream(ChatStream):
     def learn(self, document: dict[str, Any]) -> bool:
         """Learn from an event, from each one what its sound is called."""
         named = (*(stored_completion(document) if self._stores else ()), *spoken(document))
-        self.stored += [each for each in named if each not in self.stored]
+        self.store(named)
         return super().learn(document)
 
 

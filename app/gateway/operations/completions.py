@@ -82,8 +82,7 @@ class CompletionStream(ChatStream):
 def _prompts(document: dict[str, Any]) -> TextInput:
     """Return the prompts of a request, each of which has its suffix to read too."""
     prompts = read_text_input(document.get("prompt") or "")
-    suffix = document.get("suffix")
-    return prompts._replace(texts=[*prompts.texts, *[suffix] * prompts.inputs]) if suffix else prompts
+    return prompts._replace(suffix=document.get("suffix") or "")
 
 
 def _tokens_of(choice: dict[str, Any]) -> int:

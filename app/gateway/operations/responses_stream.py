@@ -4,13 +4,15 @@ https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
 import re
+from operator import add
 from typing import Any, Final
 
 import orjson
 
-from app.gateway.responses_usage import NamedTools, responses_usage, stored_objects, tools_usage
+from app.gateway.responses_usage import NamedTools, containers_of, responses_usage, stored_objects, tools_usage
 from app.gateway.stream import EventStream
-from app.gateway.usage import text_tokens
+from app.gateway.usage import objects, text_tokens
+from app.prices.usage import Usage
 
 _LAST: Final = rb"response\.(?:completed|incomplete|failed|cancelled)"
 _NAMED: Final = rb"(?:error|response\.(?:created|queued)|%b)" % _LAST
@@ -35,8 +37,9 @@ class ResponsesStream(EventStream):
         self._tools = tools
         self._stores = stores
         self._number = -1
-        self._items: list[object] = []
-        """Finished items of the output, as far as events were counted."""
+        self._containers = set(tools.containers)
+        """Of the request, and of the finished items of the output, as far as events were counted."""
+        self._counted_by = tools._replace(containers=self._containers)
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes as `EventStream.feed` does, and remember how far the events are numbered."""
@@ -57,7 +60,7 @@ class ResponsesStream(EventStream):
             self.answered_model = response.get("model") or self.answered_model
             self.service_tier = response.get("service_tier") or self.service_tier
             self.usage = responses_usage(response, self._tools) or self.usage
-            self.stored += [each for each in stored_objects(response, stores=self._stores) if each not in self.stored]
+            self.store(stored_objects(response, stores=self._stores))
         return True
 
     def tokens_of(self, document: dict[str, Any]) -> int:
@@ -66,8 +69,9 @@ class ResponsesStream(EventStream):
         What it brings may be a call of a tool that is over.
         """
         if document.get("type") == _ITEM_DONE:
-            self._items.append(document.get("item"))
-            self.apart = tools_usage({"output": self._items}, self._tools)
+            output = [document.get("item")]
+            self.apart = Usage._make(map(add, self.apart, tools_usage({"output": output}, self._counted_by)))
+            self._containers |= containers_of(objects(output))
         delta = document.get("delta")
         return text_tokens(delta.encode()) if isinstance(delta, str) else 0
 

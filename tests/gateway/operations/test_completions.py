@@ -61,6 +61,13 @@ def test_a_suffix_is_read_with_each_prompt() -> None:
     assert counted == request.bound._replace(input_tokens=2 * (2 + 4 + FRAME))
 
 
+def test_a_long_suffix_of_very_many_prompts_is_measured_once() -> None:
+    request = read(prompt=["a"] * 200_000, suffix="\u00e4" * 2_000_000)  # for each prompt it takes hours
+
+    assert request.bound.input_tokens == 200_000 * (1 + 4_000_000 + 8)
+    assert request.input_tokens == 200_000 * (1 + 1_000_000)
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "param"),
     [

@@ -549,3 +549,25 @@ def test_a_name_that_is_there_twice_among_very_many_is_found_without_comparing_e
 
     with pytest.raises(InvalidRequest, match="'k299999': it is there more than once"):  # by squares it takes minutes
         RESPONSES.read(b'{"input":"Hello.","metadata":{%b,"k299999":0}}' % names, {})
+
+
+def test_very_many_items_of_a_stream_are_counted_each_by_itself() -> None:
+    stream = RESPONSES.stream(RESPONSES.read(body_of(tools=[{"type": "code_interpreter", "container": "cntr_0"}]), {}))
+    searches = {"type": "web_search_call"}
+    for number in range(40_000):  # by squares it takes minutes
+        runs = {"type": "code_interpreter_call", "container_id": f"cntr_{number // 2 % 3}"}
+        event = {"type": "response.output_item.done", "item": runs if number % 2 else searches}
+        stream.feed(b"event: response.output_item.done\ndata: %b\n\n" % orjson.dumps(event))
+
+    stream.relayed_tokens()
+    assert stream.apart == Usage(web_searches=20_000, code_interpreter_sessions=2)
+
+
+def test_very_many_objects_that_a_response_stores_are_noted_once_each() -> None:
+    stream = RESPONSES.stream(RESPONSES.read(body_of(), {}))
+    items = [{"id": f"msg_{number}"} for number in range(60_000)]
+    for name in ("created", "completed"):  # by squares it takes minutes
+        event = {"type": f"response.{name}", "response": {"id": "resp_1", "output": items}}
+        stream.feed(b"event: response.%b\ndata: %b\n\n" % (name.encode(), orjson.dumps(event)))
+
+    assert len(stream.stored) == len(set(stream.stored)) == 60_001
