@@ -11,6 +11,8 @@ _UPLOADED: Final = frozenset({"files", "uploads"})
 """Groups whose bodies that are not JSON are files and name nothing."""
 _HEADER_BYTES_MAX: Final = 16_384
 """No server takes a longer line in the head of a part."""
+_LOOK_BYTES_MIN: Final = 8_192
+"""What comes in smaller pieces waits for more: with each look what came before is looked at again."""
 _NAMES_STORED: Final = re.compile(
     rb"(?:^|[\r\n])content-disposition(?:[^\r\n]|\r?\n[ \t])*?(?<![a-z])name\s{0,8}(?:\*|="
     rb"\s{0,8}\"?(?!metadata\[)[^\";\r\n]{0,64}?(?:\\|%|file_id|container_id|skill_id|vector_store_id"
@@ -42,9 +44,17 @@ class FormWatch:
 
     def __init__(self) -> None:
         self._before = b""
+        self._held = bytearray()
 
     def look(self, piece: bytes) -> bytes:
-        """Return the next *piece*; raises InvalidRequest when a field names a stored object."""
+        """Return what may pass now that *piece* is here, perhaps nothing; raises as `rest` does."""
+        self._held += piece
+        return self.rest() if len(self._held) >= _LOOK_BYTES_MIN else b""
+
+    def rest(self) -> bytes:
+        """Return what did not pass yet; raises InvalidRequest when a field names a stored object."""
+        piece = bytes(self._held)
+        self._held.clear()
         seen = self._before + piece
         if _NAMES_STORED.search(seen):
             raise InvalidRequest("A form cannot name what is stored: send the ids in a JSON body.")

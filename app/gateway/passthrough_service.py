@@ -267,7 +267,10 @@ class PassthroughService:
 async def _looked_at(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     watch = FormWatch()
     async for piece in pieces:
-        yield watch.look(piece)
+        if looked_at := watch.look(piece):
+            yield looked_at
+    if rest := watch.rest():
+        yield rest
 
 
 def _nothing(_: int) -> Answered:
