@@ -14,8 +14,8 @@ def bring(form: bytes, size_bytes: int, passed: list[bytes]) -> None:
     """Bring *form* in pieces, and note in *passed* what passes."""
     watch = FormWatch()
     for at in range(0, len(form), size_bytes):
-        if looked_at := watch.look(form[at : at + size_bytes]):
-            passed.append(looked_at)
+        looked_at = watch.look(form[at : at + size_bytes])
+        passed += [looked_at] if looked_at else []
     passed.append(watch.rest())
 
 
