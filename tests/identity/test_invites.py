@@ -136,7 +136,7 @@ IMPOSSIBLE_ACCEPTANCES: list[Any] = [
     ({"name": "x" * 201}, "name"),
     ({"password": "short"}, "password"),
     ({"password": "ﬁ" * 5}, "password"),  # ten letters at last
-    ({"password": "x" * 1_000_000}, "password"),
+    ({"password": "x" * 200_000}, "password"),
     ({"password": ["x" * 20]}, "password"),
     ({"token": ""}, "token"),
     ({"token": "x" * 200}, "token"),

@@ -187,7 +187,7 @@ async def test_a_list_that_cannot_be_is_refused_by_name(admin: httpx.AsyncClient
 BAD_KEYS: list[tuple[dict[str, Any], str]] = [
     ({"name": ""}, "name"),
     ({"name": "a\x1bb"}, "name"),
-    ({"name": "x" * 1_000_000}, "name"),
+    ({"name": "x" * 200_000}, "name"),
     ({"scopes": ["api.management"]}, "scopes[0]"),
     ({"scopes": "api.all"}, "scopes"),
     ({"models": [""]}, "models[0]"),

@@ -135,7 +135,7 @@ async def test_accounts_are_listed_in_pages_of_their_project_only(projects: Any,
 BAD_ACCOUNTS: list[tuple[dict[str, Any], str]] = [
     ({"name": ""}, "name"),
     ({"name": "a\0b"}, "name"),
-    ({"name": "x" * 1_000_000}, "name"),
+    ({"name": "x" * 200_000}, "name"),
     ({"name": "x", "expires_in_seconds": 0}, "expires_in_seconds"),
     ({"name": "x", "expires_in_seconds": -5}, "expires_in_seconds"),
     ({"name": "x", "expires_in_seconds": 10**12}, "expires_in_seconds"),

@@ -13,5 +13,5 @@ async def db(settings: Settings) -> AsyncIterator[Database]:
     db = open_database(settings)
     yield db
     async with db.hot_connection() as connection:
-        await connection.execute("DELETE FROM prices WHERE model LIKE 'test-%'")
+        await connection.execute("DELETE FROM prices WHERE model LIKE 'test-%' OR source = 'operator'")
     await db.close()
