@@ -47,6 +47,8 @@ class ResponsesMeter:
         self._connect = connect
         self._target: Target | None = None
         self._lanes: dict[object, list[_Call]] = {}
+        self._made: set[str] = set()
+        """The responses of this connection: it goes on with them here, also with those that are not stored."""
 
     async def from_client(self, message: str | bytes) -> Sequence[str]:
         """Return what goes upstream for an event of the caller."""
@@ -110,7 +112,8 @@ class ResponsesMeter:
         lane = optional(event, "stream_id", str)  # before anything is held for it
         if request.is_background:
             raise InvalidRequest("Responses on a WebSocket cannot be made in the background.", param="background")
-        plan = await self._account.plan(request.model, request.references, request.tool_models)
+        references = [each for each in request.references if each not in self._made]
+        plan = await self._account.plan(request.model, references, request.tool_models)
         lease = await self._account.count(request.model, demand_of(_RESPONSES, request, counts_tokens=True))
         try:
             target = await self._target_of(plan)
@@ -146,6 +149,8 @@ class ResponsesMeter:
             self._account.answered(attempt)
         if isinstance(response := event.get("response"), dict) and attempt.upstream_request_id is None:
             attempt.upstream_request_id = bounded_text(response.get("id"))
+            if attempt.upstream_request_id is not None:
+                self._made.add(attempt.upstream_request_id)
         if len(stream.stored) > call.stored_count:
             await self._account.keep(attempt, stream.stored[call.stored_count :])
             call.stored_count = len(stream.stored)

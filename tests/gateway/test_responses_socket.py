@@ -133,6 +133,33 @@ async def test_a_response_of_another_project_is_not_there(weir: RunningWeir) -> 
     assert error["error"]["code"] == "previous_response_not_found"
 
 
+async def test_what_is_not_stored_is_gone_on_with_on_its_own_connection_only(
+    weir: RunningWeir, settings: Settings
+) -> None:
+    named: list[Any] = []
+
+    async def play(stage: Stage) -> None:
+        for number in range(2):
+            named.append((await stage.hear("response.create")).get("previous_response_id"))
+            response = {"id": f"resp_{number}", "status": "completed", "usage": {"input_tokens": 3, "output_tokens": 2}}
+            await stage.say(
+                {"type": "response.created", "response": {"id": f"resp_{number}", "status": "in_progress"}},
+                {"type": "response.completed", "response": response},
+            )
+
+    async with playing(settings, weir.simulator, play) as other:
+        async with opened(other, RESPONSES) as wire, opened(other, RESPONSES) as another:
+            await wire.send(create(store=False))
+            await wire.until(*LAST)
+            await another.send(create(store=False, previous_response_id="resp_0"))
+            [error] = await another.until(*LAST)
+            await wire.send(create(store=False, previous_response_id="resp_0"))
+            [*_, last] = await wire.until(*LAST)
+        assert error["error"]["code"] == "previous_response_not_found"
+        assert (last["type"], named) == ("response.completed", [None, "resp_0"])
+        assert [entry["ending"] for entry in await charged(other, 2)] == ["settled", "settled"]
+
+
 async def test_under_a_budget_as_many_pass_as_fit(weir: RunningWeir) -> None:
     await make_budget(weir, "0.0026")
     async with opened(weir, RESPONSES, headers={"x-simulator": "output_tokens=200"}) as wire:
