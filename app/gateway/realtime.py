@@ -27,6 +27,7 @@ _CHARACTERS_PER_TOKEN: Final = 6_400
 _CHARACTERS_PER_SECOND: Final = 64_000
 """Of 24 kHz PCM."""
 _BYTES_PER_TOKEN: Final = 4
+_NOT_TRANSCRIBED: Final = "conversation.item.input_audio_transcription.failed"
 
 
 class Heard(NamedTuple):
@@ -120,6 +121,10 @@ class Conversation:
             self._learn(session, is_wish=False)
         elif kind == "input_audio_buffer.committed":
             self._committed[str(event.get("item_id"))] = self.appended_characters
+            if self.transcription_model is None:  # what comes before somebody asks is never written down
+                self.transcribed(event.get("item_id"))
+        elif kind == _NOT_TRANSCRIBED:
+            self.transcribed(event.get("item_id"))
 
     def answered(self, output_tokens: int, *, has_audio: bool) -> None:
         """Learn that a response was added to the context."""
@@ -128,7 +133,7 @@ class Conversation:
         self._has_audio = self._has_audio or has_audio
 
     def transcribed(self, item_id: object) -> int:
-        """Learn that an item was written down; return how many started seconds it may have been, about."""
+        """Learn that an item was, or will not be, written down; return how many started seconds it was, about."""
         until = self._committed.pop(str(item_id), self._transcribed_characters)
         characters = max(0, until - self._transcribed_characters)
         self._transcribed_characters += characters

@@ -107,11 +107,14 @@ class HostedTools(NamedTuple):
 
 
 def hosted_tools(document: Mapping[str, Any]) -> HostedTools:
-    """Return the tools that the upstream runs; a stored prompt may have any of them."""
+    """Return the tools that the upstream runs; a stored prompt may have any of them, and so may agents of its own."""
     tools = _tools(document)
     kinds = {str(tool.get("type")) for tool in tools if not _is_run_by_caller(tool)}
     if document.get("prompt") is not None:
         kinds.add("prompt")
+    agents = document.get("multi_agent")
+    if agents is not None and not (isinstance(agents, dict) and agents.get("enabled") is False):
+        kinds.add("multi_agent")  # as many as it likes, each of which reads its own input again and again
     return HostedTools(frozenset(kinds), container_sessions(tools))
 
 

@@ -118,7 +118,8 @@ class Book:
 
         Before it counts one of their *variants*, such as `m/hd` or `m/*` for `hd` of `m`; a pattern for `m` itself, or
         for more, is none. An operator's price for any of them beats a shipped one, and a price for every model (`*`)
-        is the last resort.
+        is the last resort. One that only stands in for the tier gives way to a dearer one of another name for the tier
+        itself: the dated name of a model may have fewer prices than its plain one.
         """
         asked = (tuple(models), tuple(variants), service_tier, bisect_right(self._moments, at))
         if asked not in self._first:
@@ -130,7 +131,12 @@ class Book:
                 if (price := self.find(f"{model}/{variant}", service_tier, at)) and price.model.startswith(f"{model}/")
             ]
             of_models = [price for model in models if (price := self.find(model, service_tier, at))]
-            self._first[asked] = min([*of_variants, *of_models], key=_remoteness, default=None)
+            first = min([*of_variants, *of_models], key=_remoteness, default=None)
+            if first is not None and not first.is_for(service_tier):
+                remoteness = _remoteness(first)
+                of_tier = [each for each in of_models if each.is_for(service_tier) and _remoteness(each) == remoteness]
+                first = max(first, *of_tier, key=lambda price: price.dearness) if of_tier else first
+            self._first[asked] = first
         return self._first[asked]
 
     def find_possible(self, model: str, service_tier: str | None, at: datetime) -> Sequence[Price]:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
+import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from app.settings import Settings
@@ -264,3 +265,28 @@ async def test_without_a_budget_a_maximum_that_was_only_wished_for_is_said_again
         [entry] = await charged(weir)
     assert heard[0]["response"] == {"max_output_tokens": 9, "output_modalities": ["text"]}
     assert entry["ceiling_nano"] < 10_000_000
+
+
+@pytest.mark.parametrize("is_asked_late", [True, False])
+async def test_a_transcript_that_failed_or_that_nobody_asked_for_is_not_charged(
+    weir: RunningWeir, settings: Settings, *, is_asked_late: bool
+) -> None:
+    writes = audio_session(transcription={"model": "whisper-1"}, turn_detection=None)
+    failed = {"type": "conversation.item.input_audio_transcription.failed", "item_id": "item_1", "error": {}}
+
+    async def play(stage: Stage) -> None:
+        await stage.hear("input_audio_buffer.commit")
+        await stage.say({"type": "input_audio_buffer.committed", "item_id": "item_1"})
+        if not is_asked_late:
+            await stage.say(failed)
+        await stage.hear("session.update")
+        await stage.say({"type": "session.updated", "session": writes["session"]})
+
+    async with playing(settings, weir.simulator, play) as other:
+        async with opened(other) as wire:
+            await wire.send(audio_session(turn_detection=None) if is_asked_late else writes)
+            await wire.send(appended(SPEECH), {"type": "input_audio_buffer.commit"})
+            await wire.until("input_audio_buffer.committed")
+            await wire.send(writes)
+            await wire.until("session.updated")
+        assert await charged(other, 0) == []

@@ -296,6 +296,17 @@ def test_a_variant_is_charged_by_a_price_of_its_own_and_not_by_a_pattern_for_mor
         assert standard.model == ("m/*" if own.model == "m/*" else "m-1")
 
 
+def test_what_stands_in_for_a_tier_gives_way_to_a_dearer_price_of_another_name_for_the_tier_itself() -> None:
+    plain = [price("m", usd="1"), price("m", "priority", "2"), price("m", "ultrafast", "6"), price("m", "flex", "0.5")]
+    dated = [price("m-20*", usd="1"), price("m-20*", "priority", "2")]
+    book, names = Book([*plain, *dated]), ("m-2026-01-01", "m", "m")
+    assert book.find_first(names, "ultrafast", NOW) is plain[2]
+    assert book.find_first(names, "priority", NOW) is dated[1]
+    assert book.find_first(names, "flex", NOW) is dated[0]  # never cheaper by it
+    own = price("m-20*", usd="3", source=OPERATOR_SOURCE)
+    assert Book([*plain, *dated[1:], own]).find_first(names, "flex", NOW) is own
+
+
 def test_a_price_of_one_tier_of_a_name_is_not_charged_for_tiers_that_a_pattern_prices() -> None:
     shipped = [price("gpt-*", usd="2"), price("gpt-*", "priority", "4"), price("gpt-*", "flex", "1")]
     own = price("gpt-4o-1", "flex", "0.1", source=OPERATOR_SOURCE)

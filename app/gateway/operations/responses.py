@@ -54,6 +54,7 @@ METERED: Final = frozenset(
         "max_output_tokens",
         "max_tool_calls",
         "model",
+        "multi_agent",
         "previous_response_id",
         "prompt",
         "prompt_cache_options",

@@ -203,6 +203,15 @@ def test_a_tool_with_a_price_of_its_own_cannot_be_bounded(members: dict[str, Any
     assert bound_of(**members).is_unpriced
 
 
+@pytest.mark.parametrize(
+    ("agents", "is_unpriced"),
+    [({"enabled": True, "max_concurrent_subagents": 1}, True), ({}, True), ({"enabled": False}, False), (None, False)],
+    ids=str,
+)
+def test_agents_that_the_upstream_begins_cannot_be_bounded(agents: Any, is_unpriced: bool) -> None:
+    assert bound_of(multi_agent=agents).is_unpriced == is_unpriced
+
+
 def test_a_maximum_is_needed_for_the_output_and_for_the_calls_of_tools() -> None:
     search = [{"type": "web_search"}]
 
