@@ -17,7 +17,6 @@ _USD_MAX: Final = 100_000
 _EXAMPLE: Final[JsonDict] = {
     "model": "my-model",
     "service_tier": "default",
-    "valid_from": "2027-01-01T00:00:00Z",
     "rates": {"input": "0.60", "cached_input": "0.06", "output": "2.40"},
     "output_tokens_max": 16384,
 }

@@ -119,7 +119,7 @@ class _UpstreamDetails(Shape):
 class UpstreamCreation(_UpstreamDetails):
     """A new upstream."""
 
-    model_config = example_of({**_NEW, "api_key": "…", "api_version": "2024-10-21"})
+    model_config = example_of({**_NEW, "api_key": "your-azure-key", "api_version": "2024-10-21", "test": False})
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = Field(
         description="What receipts, logs and metrics call it, for good."

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
+import re
 import unicodedata
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,6 +16,7 @@ from tests.fixtures.waiting import until
 from tests.fixtures.weir import RunningWeir, StartWeir
 from tests.identity.conftest import PASSWORD, MakePerson, SignIn, events, password_request, token_request
 
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "people.md").read_text(encoding="utf-8")
 REFUSAL = {
     "error": {
         "message": "This does not let you in: the e-mail, the password or the refresh token is not right.",
@@ -332,3 +336,19 @@ async def test_what_is_over_is_deleted_and_what_is_not_stays(weir: RunningWeir, 
     assert [row[0] for row in await weir.sql("SELECT user_id FROM sessions")] == [open_.user.id]
     assert len(await weir.sql("SELECT * FROM refresh_tokens")) == 1
     assert len(await weir.sql("SELECT * FROM sign_in_attempts")) == 1
+
+
+@pytest.mark.needs("curl")
+async def test_the_command_of_the_page_signs_in_with_a_password_that_is_typed(
+    weir: RunningWeir, make_person: MakePerson
+) -> None:
+    await make_person(proj_default="member")
+    [command] = re.findall(r"^.*grant_type=password.*$", PAGE, re.MULTILINE)
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", command.replace("$WEIR", weir.base_url)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "NO_PROXY": "*"},
+    )
+    output, _ = await process.communicate(f"{PASSWORD}\n".encode())
+    assert "access_token" in json.loads(output), output
