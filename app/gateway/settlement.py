@@ -59,8 +59,8 @@ class Settlement:
         if attempt.request.bound.units.audio_seconds and any(usage) and not self._charge(attempt, usage).cost:
             likely = self._estimated(attempt, attempt.request.output_tokens_expected or 0)
             if self._charge(attempt, likely, is_estimate=True).cost:
-                whole = "no_usage" if outcome == "completed" else outcome
-                return self._end(attempt, "estimated", whole, Usage._make(map(max, usage, likely)), status)
+                outcome = "no_usage" if outcome == "completed" else outcome
+                return self._end(attempt, "estimated", outcome, Usage._make(map(max, usage, likely)), status)
         return self._end(attempt, "settled", outcome, usage, status)
 
     def estimate(

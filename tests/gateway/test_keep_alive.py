@@ -43,20 +43,25 @@ async def comes_next(connection: Connection) -> bytes:
     return (await asyncio.wait_for(connection.reader.readexactly(size + 2), 20))[:-2]
 
 
+async def all_pieces(connection: Connection, first: int, pause: asyncio.Event) -> list[bytes]:
+    """Return the data of all chunks, of which *first* come before the *pause* of the upstream ends."""
+    pieces = [await comes_next(connection) for _ in range(first)]
+    pause.set()
+    while pieces[-1]:
+        pieces.append(await comes_next(connection))
+    await connection.close()
+    return pieces
+
+
 async def test_comments_come_between_events_and_never_inside_one(
     impatient: RunningWeir, canned: CannedUpstream
 ) -> None:
     pause = asyncio.Event()
     canned.streams(CONTENT + CONTENT[:9], pause, CONTENT[9:] + USAGE + DONE)
     try:
-        connection = await send(impatient)
-        pieces = [await comes_next(connection) for _ in range(4)]
-        pause.set()
-        while pieces[-1]:
-            pieces.append(await comes_next(connection))
+        pieces = await all_pieces(await send(impatient), 4, pause)
     finally:
         pause.set()
-    await connection.close()
 
     assert pieces[:4] == [CONTENT, COMMENT, COMMENT, COMMENT]
     assert b"".join(pieces).replace(COMMENT, b"") == CONTENT + CONTENT + DONE
@@ -77,13 +82,9 @@ async def test_a_stream_that_is_taken_up_again_has_them_too(impatient: RunningWe
         path, key = "/v1/responses/resp_1?stream=true", f"Bearer {impatient.api_key}"
         connection = await Wire(impatient.base_url).send(path=path, method="GET", authorization=key)
         await asyncio.wait_for(connection.reader.readuntil(b"\r\n\r\n"), 20)
-        pieces = [await comes_next(connection) for _ in range(3)]
-        pause.set()
-        while pieces[-1]:
-            pieces.append(await comes_next(connection))
+        pieces = await all_pieces(connection, 3, pause)
     finally:
         pause.set()
-    await connection.close()
     assert pieces[:3] == [first, COMMENT, COMMENT]
     assert b"".join(pieces).replace(COMMENT, b"") == first + last
 

@@ -71,18 +71,23 @@ def test_a_pepper_that_was_lost_is_made_anew_with_a_warning(settings: Settings, 
     ]
 
 
+def require_its_pepper(settings: Settings, peppered: Settings) -> None:
+    """Assert that a command beside a Weir that runs with *peppered* works with the same pepper only."""
+    with (
+        pytest.raises(SettingsError, match="the running Weir was given one"),
+        completed(settings, _silent, share=True),
+    ):
+        pass
+    with completed(peppered, _silent, share=True) as shared:
+        assert shared.keys == peppered.keys
+
+
 def test_a_pepper_that_the_running_weir_was_given_is_not_made_up(
     settings: Settings, peppered: Settings, data_dir: Path
 ) -> None:
     (data_dir / "pepper").unlink(missing_ok=True)
     with completed(peppered, _silent, share=False):
-        with (
-            pytest.raises(SettingsError, match="the running Weir was given one"),
-            completed(settings, _silent, share=True),
-        ):
-            pass
-        with completed(peppered, _silent, share=True) as shared:
-            assert shared.keys == peppered.keys
+        require_its_pepper(settings, peppered)
     assert not (data_dir / "pepper").exists()
 
 
@@ -92,13 +97,7 @@ def test_a_pepper_that_the_running_weir_was_given_is_not_taken_for_the_one_that_
     with completed(settings, lambda _: None, share=False) as before:
         assert before.keys.pepper != peppered.keys.pepper
     with completed(peppered, _silent, share=False):
-        with (
-            pytest.raises(SettingsError, match="the running Weir was given one"),
-            completed(settings, _silent, share=True),
-        ):
-            pass
-        with completed(peppered, _silent, share=True) as shared:
-            assert shared.keys == peppered.keys
+        require_its_pepper(settings, peppered)
 
 
 @pytest.mark.parametrize("name", ["database_url", "redis_url"])

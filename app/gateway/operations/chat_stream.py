@@ -76,8 +76,8 @@ class SpokenChatStream(ChatStream):
 
     def learn(self, document: dict[str, Any]) -> bool:
         """Learn from an event, from each one what its sound is called."""
-        named = (*(stored_completion(document) if self._stores else ()), *spoken(document))
-        self.store(named)
+        self.store(stored_completion(document) if self._stores else ())
+        self.store(spoken(document))
         return super().learn(document)
 
 
