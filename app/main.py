@@ -17,6 +17,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import error_handlers, routes
+from app.core.wire import show_nulls
 from app.gateway.front_router import FrontDoor
 from app.gateway.passthrough import PassedPaths
 from app.observability import sentry
@@ -142,8 +143,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     state.passed_paths = PassedPaths(settings.gateway.passthrough, settings.gateway.passthrough_paths)
     error_handlers.install(app)
     routes.mount(app)
+    _describe(app)
     _add_layers(app, settings, logger=logger, metrics=metrics, tracer=tracer)
     return app
+
+
+def _describe(app: FastAPI) -> None:
+    """Have the examples in the description of the API show what is null in them."""
+    fastapis = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        is_made = app.openapi_schema is not None
+        description = fastapis()
+        if not is_made:
+            show_nulls(description)
+        return description
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def _add_layers(app: FastAPI, settings: Settings, **observers: Any) -> None:

@@ -79,6 +79,32 @@ def list_example(example: dict[str, Any]) -> ConfigDict:
     return example_of({"object": "list", "data": [example], **page})
 
 
+def show_nulls(description: dict[str, Any]) -> None:
+    """Add null to each example for what its shape always has, and may be null: FastAPI leaves that out."""
+    shapes = description["components"]["schemas"]
+    for shape in shapes.values():
+        if "example" in shape:
+            _complete(shape["example"], shape, shapes)
+
+
+def _complete(example: Any, shape: dict[str, Any], shapes: dict[str, Any]) -> None:
+    choices = [each for each in shape.get("anyOf", ()) if each.get("type") != "null"]
+    if len(choices) == 1:
+        [shape] = choices
+    if "$ref" in shape:
+        shape = shapes[shape["$ref"].rpartition("/")[2]]
+    if isinstance(example, list):
+        for item in example:
+            _complete(item, shape.get("items", {}), shapes)
+    if not isinstance(example, dict):
+        return
+    for name, member in shape.get("properties", {}).items():
+        if name in example:
+            _complete(example[name], member, shapes)
+        elif name in shape.get("required", ()) and {"type": "null"} in member.get("anyOf", ()):
+            example[name] = None
+
+
 def not_null(value: Any) -> Any:
     """Refuse null for something that can be left out."""
     if value is None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 import httpx
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -133,6 +134,27 @@ def test_every_operation_shows_an_example_and_the_errors_it_can_really_answer(de
         assert {"example", "examples"} & shown.keys(), (path, method)
     chat = description["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
     assert chat["examples"]
+
+
+def test_every_example_has_the_shape_that_it_is_an_example_of(description: dict[str, Any]) -> None:
+    components = description["components"]
+    for name, shape in components["schemas"].items():
+        if "example" in shape:
+            jsonschema.validate(shape["example"], {"$ref": f"#/components/schemas/{name}", "components": components})
+
+
+@pytest.mark.parametrize("path", ["/v1/gateway/prices", "/v1/gateway/upstreams"])
+async def test_what_the_description_shows_for_a_change_can_be_sent(
+    weir: RunningWeir, description: dict[str, Any], path: str
+) -> None:
+    shown = description["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    example = description["components"]["schemas"][shown.rpartition("/")[2]]["example"]
+    assert "valid_from" not in example  # the day would come when that is in the past
+    async with weir.http(weir.admin_key) as client:
+        answer = await client.post(path, json=example)
+        assert answer.status_code == 200, answer.text
+        if path.endswith("upstreams"):
+            await client.delete(f"{path}/{answer.json()['id']}")
 
 
 async def test_the_examples_in_the_description_work_as_they_are(
