@@ -64,6 +64,8 @@ GENAI_UNIT: Final = {
 TOOL_FEES: Final = {"web_searches": "0.01", "file_searches": "0.0025"}
 PREVIEW_FEE: Final = "0.025"
 TOOL_FEES_SINCE: Final = date(2026, 11, 24).isoformat()
+# LiteLLM says for plain names only what text costs that is kept for twelve hours; dated names cost the same.
+LIFETIMES_SINCE: Final = date(2026, 11, 25).isoformat()
 NOT_REASONING: Final = re.compile(r"(ft:|chat)?gpt-[34]")
 WITHOUT_TOOLS: Final = re.compile(r"gpt-oss|(ft:)?(text-)?(ada|babbage|curie|davinci)")
 MEDIA: Final = frozenset({"input_audio", "input_image", "output_audio", "output_image"})
@@ -99,7 +101,8 @@ def build(gaps: Mapping[str, Any], version: str) -> tuple[dict[str, Any], list[s
         standard = _genai_rows(model, left_out)
         for name in _collapse([*names, *sorted(snapshots)]):
             entry = _entry(name, gaps["models"])
-            for row in _filled(name, standard, entry, gaps["code_interpreter_session_usd"]):
+            filled = _filled(name, standard, entry, gaps["code_interpreter_session_usd"])
+            for row in (*filled, *_rows_with_lifetimes(name, filled, gaps["models"])):
                 rows.setdefault((row["model"], row["service_tier"], row["valid_from"]), row)
     for name in unclaimed:
         pattern = f"{name}*" if name.startswith("ft:") else name
@@ -314,6 +317,16 @@ def _rows_with_tool_fees(pattern: str, rows: list[Row], session_usd: str) -> Ite
             row["per_unit_usd"] = units
         else:
             yield {**deepcopy(row), "valid_from": TOOL_FEES_SINCE, "per_unit_usd": units}
+
+
+def _rows_with_lifetimes(pattern: str, rows: list[Row], models: Mapping[str, Row]) -> Iterator[Row]:
+    """Yield the newest of *rows* of each tier once more, from LIFETIMES_SINCE on, where it has no `cache_write_12h`."""
+    entry = _entry(pattern.removesuffix("-20*"), models) if pattern.endswith("-20*") else {}
+    for row in {row["service_tier"]: row for row in rows}.values():
+        filled = {**deepcopy(row), "valid_from": LIFETIMES_SINCE}
+        _fill_rates(filled, entry.get(row["service_tier"], {}))
+        if filled["rates"].keys() - row["rates"].keys() == {"cache_write_12h"}:
+            yield _ordered(filled)
 
 
 def _ordered(row: Row) -> Row:

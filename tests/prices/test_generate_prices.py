@@ -15,7 +15,7 @@ from app.prices.cost import cost
 from app.prices.price_file import parse_prices
 from app.prices.rates import Rates, nano_from_usd_text
 from app.prices.usage import Usage
-from scripts.generate_prices import GAPS, PRICES, TOOL_FEES_SINCE, build, text_of
+from scripts.generate_prices import GAPS, LIFETIMES_SINCE, PRICES, TOOL_FEES_SINCE, build, text_of
 from scripts.litellm_gaps import gaps_from, usd_text
 
 VERSION, SHIPPED = parse_prices(PRICES.read_bytes())
@@ -311,3 +311,13 @@ def test_litellms_prices_by_the_token_become_prices_by_the_million() -> None:
 def test_dollars_are_written_exactly_or_rounded_up(value: str, text: str) -> None:
     assert usd_text(Decimal(value)) == text
     assert Fraction(text) >= Fraction(value)
+
+
+def test_a_dated_model_costs_what_its_plain_name_does() -> None:
+    """LiteLLM says some rates for plain names only, and a rate that is missing is charged as one that is lower."""
+    later = datetime.fromisoformat(LIFETIMES_SINCE).replace(tzinfo=UTC)
+    dated = {price for price in SHIPPED if price.model.endswith("-20*") and price.rates.cache_write}
+    assert dated
+    for each in dated:
+        plain = find(each.model.removesuffix("-20*"), each.service_tier, later)
+        assert find(each.model.replace("*", "26-12-31"), each.service_tier, later).rates == plain.rates, each.model
